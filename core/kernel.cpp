@@ -1,0 +1,81 @@
+#include "core/kernel.h"
+
+#include <array>
+#include <cstdlib>
+#include <optional>
+#include <unordered_map>
+
+#include "core/error.h"
+
+namespace ladarts {
+
+namespace {
+
+using KernelTable = std::unordered_map<std::type_index, std::array<CpuKernel, 3>>;
+
+KernelTable& table() {
+  static auto* t = new KernelTable;
+  return *t;
+}
+
+std::optional<CpuIsa>& chosen_isa() {
+  static std::optional<CpuIsa> isa;
+  return isa;
+}
+
+CpuIsa isa_from_environment() {
+  const char* name = std::getenv("LADARTS_ISA");
+  if (!name || !*name) return best_cpu_isa();
+  for (CpuIsa isa : {CpuIsa::baseline, CpuIsa::avx2, CpuIsa::avx512}) {
+    if (std::string_view(name) != to_string(isa)) continue;
+    require(isa <= best_cpu_isa(), "[isa] LADARTS_ISA={} but this machine supports {} at most", name,
+            to_string(best_cpu_isa()));
+    return isa;
+  }
+  fail("[isa] LADARTS_ISA={} is unknown; use baseline, avx2 or avx512", name);
+}
+
+}  // namespace
+
+const char* to_string(CpuIsa isa) {
+  return isa == CpuIsa::avx512 ? "avx512" : isa == CpuIsa::avx2 ? "avx2" : "baseline";
+}
+
+CpuIsa best_cpu_isa() {
+#if defined(__x86_64__)
+  const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                      __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
+                      __builtin_cpu_supports("avx512vl");
+  const bool avx2 =
+      __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
+  if (avx512 && avx2) return CpuIsa::avx512;
+  if (avx2) return CpuIsa::avx2;
+#endif
+  return CpuIsa::baseline;
+}
+
+CpuIsa current_cpu_isa() {
+  if (!chosen_isa()) chosen_isa() = isa_from_environment();
+  return *chosen_isa();
+}
+
+void set_cpu_isa(CpuIsa isa) {
+  require(isa <= best_cpu_isa(), "[isa] this machine supports {} at most", to_string(best_cpu_isa()));
+  chosen_isa() = isa;
+}
+
+void register_cpu_kernel(std::type_index op, CpuIsa isa, CpuKernel kernel) {
+  CpuKernel& slot = table()[op][size_t(isa)];
+  LADARTS_CHECK(slot == nullptr);
+  slot = kernel;
+}
+
+CpuKernel find_cpu_kernel(const Op& op) {
+  auto it = table().find(typeid(op));
+  if (it != table().end())
+    for (int isa = int(current_cpu_isa()); isa >= 0; --isa)
+      if (CpuKernel kernel = it->second[size_t(isa)]) return kernel;
+  fail("[{}] has no CPU kernel in this program", op.name());
+}
+
+}  // namespace ladarts

@@ -1,0 +1,71 @@
+// What a kernel is given, and where kernels register. A kernel is found by the type of its op and the device;
+// CPU kernels exist once per instruction set (their files are compiled once for each) and the best that the
+// machine supports is taken.
+#pragma once
+
+#include <string>
+#include <typeindex>
+#include <vector>
+
+#include "core/op.h"
+#include "core/thread_pool.h"
+
+namespace ladarts {
+
+struct KernelArgs {
+  const Shape* input_shapes;
+  const Shape* output_shapes;
+  void* const* inputs;  // pointers of all operands, resolved at compile time
+  void* const* outputs;
+  const uint8_t* accumulates;  // per output
+  std::byte* workspace;        // Op::workspace_bytes(), 64-byte aligned; null where none was asked for
+  ThreadPool* pool;
+  int n_inputs;
+  int n_outputs;
+
+  template <class T = float>
+  const T* in(int i) const {
+    return static_cast<const T*>(inputs[i]);
+  }
+  template <class T = float>
+  T* out(int i) const {
+    return static_cast<T*>(outputs[i]);
+  }
+  // An input listed in Node::updates.
+  template <class T = float>
+  T* updated(int i) const {
+    return static_cast<T*>(inputs[i]);
+  }
+  const Shape& in_shape(int i) const { return input_shapes[i]; }
+  const Shape& out_shape(int i) const { return output_shapes[i]; }
+  bool accumulate(int output) const { return accumulates[output] != 0; }
+};
+
+using CpuKernel = void (*)(const Op&, const KernelArgs&);
+
+enum class CpuIsa : uint8_t { baseline, avx2, avx512 };
+
+const char* to_string(CpuIsa isa);
+CpuIsa best_cpu_isa();     // of this machine
+CpuIsa current_cpu_isa();  // the best, or what LADARTS_ISA (baseline, avx2, avx512) names
+void set_cpu_isa(
+    CpuIsa isa);  // for tests; throws Error where the machine lacks it. Affects later compile() calls.
+
+void register_cpu_kernel(std::type_index op, CpuIsa isa, CpuKernel kernel);
+// The kernel for `op`, of the current instruction set. Throws Error naming the op where none is linked.
+CpuKernel find_cpu_kernel(const Op& op);
+
+// In a file under ops/cpu/, at namespace scope, after `void relu(const Relu& op, const KernelArgs& a)`:
+//   LADARTS_CPU_KERNEL(Relu, relu)
+template <class O, void (*kernel)(const O&, const KernelArgs&)>
+struct CpuKernelRegistration {
+  explicit CpuKernelRegistration(CpuIsa isa) {
+    register_cpu_kernel(typeid(O), isa,
+                        [](const Op& op, const KernelArgs& a) { kernel(static_cast<const O&>(op), a); });
+  }
+};
+#define LADARTS_CPU_KERNEL(OpType, function)                                     \
+  const ::ladarts::CpuKernelRegistration<OpType, &function> register_##function( \
+      ::ladarts::CpuIsa::LADARTS_ISA);
+
+}  // namespace ladarts

@@ -1,0 +1,55 @@
+// An op: what one node of a graph computes. Each op is a small class in ops/NAME.h with its shape rule,
+// checks and gradient; its kernels live in ops/cpu/NAME.cpp and cuda/NAME.cu and register themselves for the
+// op's type.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "core/shape.h"
+
+namespace ladarts {
+
+class Backward;
+
+// Shapes of one node's operands, as seen by an op.
+struct NodeShapes {
+  std::span<const Shape> inputs;
+  std::span<const Shape> outputs;
+};
+
+// What a node costs by the arithmetic of its definition; a fused op counts what it really moves.
+struct Cost {
+  double flops = 0;        // a multiply-accumulate is two
+  double bytes_moved = 0;  // compulsory reads and writes
+};
+
+class Op {
+ public:
+  virtual ~Op() = default;
+  virtual std::string_view name() const = 0;  // "conv2d"
+
+  // Appends the nodes that compute the gradients asked for by `b.needs(i)`. The default refuses: an op
+  // without a gradient throws Error naming itself.
+  virtual void backward(Backward& b) const;
+
+  // Scratch memory for one execution on `threads` CPU threads; planned into the arena.
+  virtual size_t workspace_bytes(const NodeShapes&, int threads) const {
+    (void)threads;
+    return 0;
+  }
+
+  // True where output `i` can be added to what is there already (KernelArgs::accumulate). Gradient ops on hot
+  // paths support it; for the others the differentiation adds a separate accumulation node.
+  virtual bool can_accumulate(int output) const {
+    (void)output;
+    return false;
+  }
+
+  virtual Cost cost(const NodeShapes& s) const;  // default: no FLOPs, all operands moved once
+};
+
+}  // namespace ladarts

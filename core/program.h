@@ -1,0 +1,67 @@
+// A compiled graph: dead nodes removed, every lifetime planned into one arena, kernels and pointers resolved.
+// run() replays it and allocates nothing.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "core/graph.h"
+#include "core/kernel.h"
+
+namespace ladarts {
+
+struct CompileOptions {
+  Device device{};
+  ThreadPool* pool = nullptr;  // null: ThreadPool::global()
+  // Debug mode: memory is filled with NaN before each run, guarded after each value, and every node's float
+  // outputs are checked; run() then throws Error naming the node at fault. Slow.
+  bool debug = false;
+};
+
+struct ProgramStats {
+  int nodes = 0;           // executed per run
+  int nodes_removed = 0;   // dead ones
+  size_t arena_bytes = 0;  // planned activations and scratch
+  size_t value_bytes = 0;  // sum of all planned values, before sharing memory
+  double flops = 0;        // by definition of the ops
+  double bytes_moved = 0;  // operands of all nodes
+};
+
+struct NodeProfile {
+  std::string op;
+  std::string scope;
+  double microseconds = 0;  // mean over runs
+  Cost cost;
+};
+
+class Program {
+ public:
+  Program(Program&&) noexcept;
+  Program& operator=(Program&&) noexcept;
+  ~Program();
+
+  void run();
+  const ProgramStats& stats() const;
+  // Runs `repeats` times node by node and returns each node's mean time, in order.
+  std::vector<NodeProfile> profile(int repeats);
+
+  struct State;
+
+ private:
+  friend std::vector<Program> compile_together(std::span<const Graph* const>, const CompileOptions&);
+  explicit Program(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+// What is computed: every node that writes a bound value (Graph::bind, gradients into storage) or updates one
+// in place, and what these need. The graph may be destroyed afterwards; its storages are kept alive.
+Program compile(const Graph& graph, const CompileOptions& options = {});
+
+// Programs that never run at the same time share one arena, as large as the largest needs: the weight and the
+// architecture step of a search. Nothing in the arena survives from one run to the next.
+std::vector<Program> compile_together(std::span<const Graph* const> graphs,
+                                      const CompileOptions& options = {});
+
+}  // namespace ladarts

@@ -1,0 +1,68 @@
+// Fork-join parallelism for CPU kernels. Which thread takes which task is free; results never depend on it,
+// because kernels cut their work by shape, not by the number of threads.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <thread>
+#include <vector>
+
+namespace ladarts {
+
+class ThreadPool {
+ public:
+  // `threads` counts the calling thread; 0 means one per available core.
+  explicit ThreadPool(int threads = 0);
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  int threads() const { return int(workers_.size()) + 1; }
+
+  // Calls f(task, thread) for task = 0 .. tasks-1, thread in [0, threads()); returns when all are done. Tasks
+  // are handed out in order. A call from inside a task runs on the calling thread. One caller at a time.
+  template <class F>
+  void parallel_for(int64_t tasks, F&& f) {
+    if (tasks <= 0) return;
+    if (tasks == 1 || workers_.empty() || inside_) {
+      const int thread = inside_ ? thread_index_ : 0;
+      for (int64_t i = 0; i < tasks; ++i) f(i, thread);
+      return;
+    }
+    run(
+        tasks, [](void* context, int64_t task, int thread) { (*static_cast<F*>(context))(task, thread); },
+        &f);
+  }
+
+  // The pool that programs use unless told otherwise.
+  static ThreadPool& global();
+  // Replaces it; call before any Program is compiled.
+  static void set_global_threads(int threads);
+
+ private:
+  using Task = void (*)(void* context, int64_t task, int thread);
+  void run(int64_t tasks, Task task, void* context);
+  void work(int thread);
+  void take_tasks(int thread);
+
+  std::vector<std::thread> workers_;
+  // Number of the job in the upper half, tasks not yet taken in the lower: taking one is a single exchange,
+  // and a worker that wakes late finds nothing left or helps with the next job. run() waits for tasks, not
+  // for workers.
+  alignas(64) std::atomic<uint64_t> ticket_{0};
+  alignas(64) std::atomic<int64_t> done_{0};
+  alignas(64) std::atomic<bool> stop_{false};
+  // Written before ticket_ announces a job; read by those who took a task of it.
+  int64_t tasks_ = 0;
+  Task task_ = nullptr;
+  void* context_ = nullptr;
+  std::exception_ptr error_;
+  std::atomic<bool> failed_{false};
+
+  static thread_local bool inside_;
+  static thread_local int thread_index_;
+};
+
+}  // namespace ladarts

@@ -1,0 +1,188 @@
+#include "tests/support/op_case.h"
+
+#include <cmath>
+#include <cstring>
+
+#include "core/error.h"
+#include "core/gradients.h"
+#include "core/philox.h"
+#include "core/program.h"
+#include "tests/support/catch.h"
+
+namespace ladarts::testing {
+
+namespace {
+
+struct Run {
+  std::vector<std::vector<float>> outputs;
+  std::vector<std::vector<float>> gradients;  // of the inputs asked for
+};
+
+struct Setup {
+  const OpCase& c;
+  std::vector<Storage> inputs;
+  std::vector<Array> arrays;
+
+  explicit Setup(const OpCase& op_case) : c(op_case) {
+    Random random(1234, c.inputs.size());
+    for (const OpInput& in : c.inputs) {
+      Array array(in.shape);
+      Storage s = Storage::create(in.shape, in.labels ? DType::i32 : DType::f32);
+      if (in.labels) {
+        std::vector<int32_t> values(array.v.size());
+        for (size_t i = 0; i < values.size(); ++i)
+          array.v[i] = values[i] = int32_t(random.below(uint32_t(in.labels)));
+        s.upload(std::span<const int32_t>(values));
+      } else {
+        std::vector<float> values(array.v.size());
+        for (size_t i = 0; i < values.size(); ++i) array.v[i] = values[i] = random.uniform(in.low, in.high);
+        s.upload(std::span<const float>(values));
+      }
+      inputs.push_back(s);
+      arrays.push_back(std::move(array));
+    }
+  }
+
+  bool differentiable(size_t i) const { return c.inputs[i].differentiable && !c.inputs[i].labels; }
+};
+
+std::vector<float> seed_for(size_t output, int64_t n) {
+  Random random(77, output);
+  std::vector<float> seed(static_cast<size_t>(n));
+  for (float& v : seed) v = random.uniform(-1, 1);
+  return seed;
+}
+
+// Records the case `copies` times over the same inputs and runs forward and backward.
+Run execute(const Setup& setup, const std::vector<size_t>& wanted, ThreadPool& pool, bool debug,
+            int copies = 1, int runs = 1) {
+  Graph graph;
+  std::vector<Tensor> leaves;
+  for (const Storage& s : setup.inputs) leaves.push_back(graph.leaf(s));
+  std::vector<Tensor> outputs, seeds;
+  std::vector<Storage> bound, grads, seed_storages;
+  for (int k = 0; k < copies; ++k) {
+    auto ys = setup.c.record(graph, leaves);
+    for (size_t i = 0; i < ys.size(); ++i) {
+      bound.push_back(graph.bind_output(ys[i]));
+      Storage seed = Storage::create(ys[i].shape());
+      seed.upload(std::span<const float>(seed_for(i, ys[i].shape().elements())));
+      seed_storages.push_back(seed);
+      outputs.push_back(ys[i]);
+      seeds.push_back(graph.leaf(seed));
+    }
+  }
+  if (!wanted.empty()) {
+    std::vector<Tensor> wrt;
+    GradientOptions options;
+    for (size_t i : wanted) {
+      wrt.push_back(leaves[i]);
+      grads.push_back(Storage::create(leaves[i].shape()));
+      options.into.push_back(grads.back());
+    }
+    vector_jacobian(outputs, seeds, wrt, options);
+  }
+  Program program = compile(graph, {.pool = &pool, .debug = debug});
+  for (int r = 0; r < runs; ++r) program.run();
+  Run result;
+  for (const Storage& s : bound) result.outputs.push_back(s.to_vector());
+  for (const Storage& s : grads) result.gradients.push_back(s.to_vector());
+  return result;
+}
+
+bool same_bits(const std::vector<std::vector<float>>& a, const std::vector<std::vector<float>>& b) {
+  if (a.size() != b.size()) return false;
+  for (size_t i = 0; i < a.size(); ++i)
+    if (a[i].size() != b[i].size() || std::memcmp(a[i].data(), b[i].data(), a[i].size() * 4) != 0)
+      return false;
+  return true;
+}
+
+void compare(const std::string& what, double got, double want, const OpCase& c, double scale = 1) {
+  const double tolerance = scale * c.atol + c.rtol * std::fabs(want);
+  if (std::fabs(got - want) <= tolerance) return;
+  FAIL_CHECK(c.name << ": " << what << " is " << got << ", expected " << want << " (tolerance " << tolerance
+                    << ")");
+}
+
+double weighted_output(const OpCase& c, const std::vector<Array>& inputs) {
+  double sum = 0;
+  const auto outputs = c.oracle(inputs);
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    const auto seed = seed_for(i, int64_t(outputs[i].v.size()));
+    for (size_t k = 0; k < outputs[i].v.size(); ++k) sum += outputs[i].v[k] * seed[k];
+  }
+  return sum;
+}
+
+void check_forward(const Setup& setup, const Run& run) {
+  const auto expected = setup.c.oracle(setup.arrays);
+  REQUIRE(run.outputs.size() == expected.size());
+  for (size_t i = 0; i < expected.size(); ++i) {
+    REQUIRE(run.outputs[i].size() == expected[i].v.size());
+    for (size_t k = 0; k < expected[i].v.size(); ++k)
+      compare(fmt::format("output {} at {}", i, k), run.outputs[i][k], expected[i].v[k], setup.c);
+  }
+}
+
+void check_finite_differences(Setup& setup, const std::vector<size_t>& wanted, const Run& run) {
+  Random random(4321);
+  const double h = 1e-6;
+  for (size_t w = 0; w < wanted.size(); ++w) {
+    auto& values = setup.arrays[wanted[w]].v;
+    const size_t probes = std::min(values.size(), size_t(setup.c.probes));
+    for (size_t p = 0; p < probes; ++p) {
+      const size_t at = probes == values.size() ? p : random.below(uint32_t(values.size()));
+      const double saved = values[at];
+      values[at] = saved + h;
+      const double above = weighted_output(setup.c, setup.arrays);
+      values[at] = saved - h;
+      const double below = weighted_output(setup.c, setup.arrays);
+      values[at] = saved;
+      compare(fmt::format("gradient of input {} at {}", wanted[w], at), run.gradients[w][at],
+              (above - below) / (2 * h), setup.c, 2);
+    }
+  }
+}
+
+}  // namespace
+
+void check(const OpCase& c) {
+  INFO(c.name);
+  Setup setup(c);
+  std::vector<size_t> wanted;
+  if (c.gradients)
+    for (size_t i = 0; i < c.inputs.size(); ++i)
+      if (setup.differentiable(i)) wanted.push_back(i);
+
+  ThreadPool one(1), two(2), three(3);
+  const Run reference = execute(setup, wanted, one, true);
+  check_forward(setup, reference);
+  check_finite_differences(setup, wanted, reference);
+
+  const Run again = execute(setup, wanted, one, false, 1, 2);
+  CHECK(same_bits(again.outputs, reference.outputs));
+  CHECK(same_bits(again.gradients, reference.gradients));
+  for (ThreadPool* pool : {&two, &three}) {
+    const Run threaded = execute(setup, wanted, *pool, false);
+    CHECK(same_bits(threaded.outputs, reference.outputs));
+    CHECK(same_bits(threaded.gradients, reference.gradients));
+  }
+
+  // Used twice: every gradient is the sum of two equal contributions.
+  const Run doubled = execute(setup, wanted, two, true, 2);
+  for (size_t w = 0; w < wanted.size(); ++w)
+    for (size_t k = 0; k < doubled.gradients[w].size(); ++k)
+      compare(fmt::format("accumulated gradient of input {} at {}", wanted[w], k), doubled.gradients[w][k],
+              2.0 * reference.gradients[w][k], c, 2);
+  // Each gradient alone.
+  if (wanted.size() > 1)
+    for (size_t w = 0; w < wanted.size(); ++w) {
+      const Run single = execute(setup, {wanted[w]}, two, true);
+      for (size_t k = 0; k < single.gradients[0].size(); ++k)
+        compare(fmt::format("gradient of input {} alone at {}", wanted[w], k), single.gradients[0][k],
+                reference.gradients[w][k], c, 2);
+    }
+}
+
+}  // namespace ladarts::testing
