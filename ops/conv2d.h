@@ -1,0 +1,59 @@
+// Two-dimensional convolution (cross-correlation, as the field means it) over NCHW images:
+//   y[n][o][i][j] = bias[o] + sum over c, p, q of w[o][c][p][q] * x[n][g + c][i*s - pad + p*d][j*s - pad +
+//   q*d]
+// with zeros outside of the image; g is the first channel of o's group.
+#pragma once
+
+#include "core/graph.h"
+
+namespace ladarts {
+
+struct Conv2dDesc {
+  int stride = 1;
+  int padding = 0;  // zeros on each of the four sides
+  int dilation = 1;
+  int groups = 1;           // == channels: depthwise
+  bool relu_input = false;  // max(x, 0) as x is read, in forward and backward; saves ReLU's own pass
+};
+
+// x (N, C, H, W), w (O, C/groups, KH, KW), bias (O) or empty. Returns (N, O, OH, OW),
+// OH = (H + 2*padding - dilation*(KH-1) - 1) / stride + 1. Throws Error where shapes or desc do not fit.
+Tensor conv2d(Tensor x, Tensor w, Conv2dDesc desc = {}, Tensor bias = {});
+
+class Conv2d : public Op {  // (x, w[, bias]) -> (y)
+ public:
+  explicit Conv2d(Conv2dDesc d) : desc(d) {}
+  std::string_view name() const override { return "conv2d"; }
+  void backward(Backward& b) const override;
+  size_t workspace_bytes(const NodeShapes& s, int threads) const override;
+  Cost cost(const NodeShapes& s) const override;
+  Conv2dDesc desc;
+};
+
+class Conv2dGradInput : public Op {  // (d_y, w[, x where relu_input]) -> (d_x)
+ public:
+  explicit Conv2dGradInput(Conv2dDesc d) : desc(d) {}
+  std::string_view name() const override { return "conv2d_grad_input"; }
+  bool can_accumulate(int) const override { return true; }
+  size_t workspace_bytes(const NodeShapes& s, int threads) const override;
+  Cost cost(const NodeShapes& s) const override;
+  Conv2dDesc desc;
+};
+
+class Conv2dGradWeight : public Op {  // (d_y, x) -> (d_w)
+ public:
+  explicit Conv2dGradWeight(Conv2dDesc d) : desc(d) {}
+  std::string_view name() const override { return "conv2d_grad_weight"; }
+  bool can_accumulate(int) const override { return true; }
+  size_t workspace_bytes(const NodeShapes& s, int threads) const override;
+  Cost cost(const NodeShapes& s) const override;
+  Conv2dDesc desc;
+};
+
+class BiasGrad : public Op {  // (d_y (N, O, ...)) -> (d_bias (O)): the sum over all but dimension 1
+ public:
+  std::string_view name() const override { return "bias_grad"; }
+  bool can_accumulate(int) const override { return true; }
+};
+
+}  // namespace ladarts

@@ -1,0 +1,55 @@
+#include "ops/conv2d.h"
+
+#include "ops/conv2d_plan.h"
+#include "ops/cpu/conv2d_kernels.h"
+
+namespace ladarts {
+namespace {
+
+namespace isa = LADARTS_ISA;
+
+void conv2d_forward(const Conv2d& op, const KernelArgs& a) {
+  const Conv2dGeometry g = conv2d_geometry(op.desc, a.in_shape(0), a.in_shape(1));
+  if (g.depthwise()) return isa::depthwise_forward(g, a);
+  if (g.spatial()) return isa::spatial_forward(g, a);
+  isa::dense_forward(g, a);
+}
+
+void conv2d_grad_input(const Conv2dGradInput& op, const KernelArgs& a) {
+  const Conv2dGeometry g = conv2d_geometry(op.desc, a.out_shape(0), a.in_shape(1));
+  if (g.depthwise()) return isa::depthwise_grad_input(g, a);
+  if (g.spatial() && g.stride == 1) return isa::spatial_grad_input(g, a);
+  isa::dense_grad_input(g, a);
+}
+
+void conv2d_grad_weight(const Conv2dGradWeight& op, const KernelArgs& a) {
+  const Conv2dGeometry g = conv2d_geometry(op.desc, a.in_shape(1), a.out_shape(0));
+  if (g.depthwise()) return isa::depthwise_grad_weight(g, a);
+  if (g.spatial()) return isa::spatial_grad_weight(g, a);
+  isa::dense_grad_weight(g, a);
+}
+
+void bias_grad(const BiasGrad&, const KernelArgs& a) {
+  const Shape& s = a.in_shape(0);
+  const int64_t channels = s[1], pixels = s.elements() / (s[0] * s[1]);
+  a.pool->parallel_for(channels, [&](int64_t c, int) {
+    float sum = 0;
+    for (int64_t n = 0; n < s[0]; ++n) {
+      const float* d_y = a.in(0) + (n * channels + c) * pixels;
+      float part = 0;
+#pragma omp simd reduction(+ : part)
+      for (int64_t i = 0; i < pixels; ++i) part += d_y[i];
+      sum += part;
+    }
+    float& d = a.out(0)[c];
+    d = a.accumulate(0) ? d + sum : sum;
+  });
+}
+
+LADARTS_CPU_KERNEL(Conv2d, conv2d_forward)
+LADARTS_CPU_KERNEL(Conv2dGradInput, conv2d_grad_input)
+LADARTS_CPU_KERNEL(Conv2dGradWeight, conv2d_grad_weight)
+LADARTS_CPU_KERNEL(BiasGrad, bias_grad)
+
+}  // namespace
+}  // namespace ladarts

@@ -1,0 +1,205 @@
+// Convolutions with more than one channel per group, pointwise ones above all, as matrix products whose right
+// side is gathered panel by panel (ops/cpu/conv2d_gather.h); no image-to-column matrix ever exists.
+//
+//   forward      y   (og, columns) = w (og, taps) * taps(x) (taps, columns)
+//   grad input   taps(d_x)         = w^T (taps, og) * d_y (og, columns), scattered; pointwise: d_x itself
+//   grad weight  d_w (og, taps)    = d_y (og, columns) * taps(x)^T, reduced along contiguous pixels
+#include "ops/cpu/conv2d_gather.h"
+#include "ops/cpu/conv2d_kernels.h"
+#include "ops/cpu/gemm.h"
+#include "ops/cpu/parallel.h"
+
+namespace ladarts::LADARTS_ISA {
+namespace {
+
+// Tiles of kPanelColumns columns. Small images are taken together, so that vectors stay full.
+struct Tiles {
+  int64_t span, spans, per_span;
+  explicit Tiles(const Conv2dGeometry& g) {
+    const bool together = g.pixels() < kPanelColumns / 2;
+    span = together ? g.n * g.pixels() : g.pixels();
+    spans = together ? 1 : g.n;
+    per_span = (span + kPanelColumns - 1) / kPanelColumns;
+  }
+  int64_t count() const { return spans * per_span; }
+  int64_t begin(int64_t i) const { return i / per_span * span + i % per_span * kPanelColumns; }
+  int64_t end(int64_t i) const { return std::min(begin(i) + kPanelColumns, (i / per_span + 1) * span); }
+};
+
+// c (rows, columns) (+)= a * b over planes: c's row r of image n at n * image_stride + r * pixels, mask
+// alike.
+struct PlaneProduct {
+  int64_t rows, k;
+  const float* a;
+  int64_t a_row, a_k;
+  float* c;
+  int64_t image_stride, pixels;
+  const float *bias, *mask;
+  bool add;
+};
+
+// Columns [j0, j1) of taps [k0, k1), whose panel is b. `scratch` holds kPanelRows x kPanelColumns floats.
+void multiply_panel(const PlaneProduct& p, int64_t k0, int64_t k1, const float* b, int64_t b_row, int64_t j0,
+                    int64_t j1, float* scratch) {
+  GemmTile t{};
+  t.k = k1 - k0;
+  t.a = p.a + k0 * p.a_k, t.a_row = p.a_row, t.a_k = p.a_k;
+  t.b = b, t.b_row = b_row;
+  t.columns = j1 - j0;
+  t.bias = k0 == 0 ? p.bias : nullptr;
+  const bool add = p.add || k0 > 0;
+  const int64_t image = j0 / p.pixels;
+  if (image == (j1 - 1) / p.pixels) {
+    const int64_t at = image * p.image_stride + j0 % p.pixels;
+    t.c = p.c + at, t.c_row = p.pixels;
+    t.mask = p.mask ? p.mask + at : nullptr;
+    t.add = add;
+    return gemm(p.rows, t);
+  }
+  t.c = scratch, t.c_row = kPanelColumns;
+  for (int64_t r0 = 0; r0 < p.rows; r0 += kPanelRows) {
+    const int64_t rows = std::min(kPanelRows, p.rows - r0);
+    gemm(rows, t);
+    for (int64_t r = 0; r < rows; ++r)
+      for (int64_t j = j0; j < j1; ++j) {
+        const int64_t at = j / p.pixels * p.image_stride + (r0 + r) * p.pixels + j % p.pixels;
+        const float v = p.mask && !(p.mask[at] > 0.f) ? 0.f : scratch[r * kPanelColumns + j - j0];
+        p.c[at] = add ? p.c[at] + v : v;
+      }
+    t.a += kPanelRows * t.a_row;
+    if (t.bias) t.bias += kPanelRows;
+  }
+}
+
+// Runs task(group, row0, row1, tile, scratch) over all rows of all groups and all tiles; few tiles are cut by
+// rows.
+template <class F>
+void for_products(const Conv2dGeometry& g, const Tiles& tiles, int64_t rows, const KernelArgs& a, F task) {
+  constexpr int64_t kEnoughTasks = 8;
+  const int64_t whole = g.groups * tiles.count();
+  const int64_t cuts =
+      std::clamp((kEnoughTasks + whole - 1) / whole, int64_t{1}, (rows + kTileRows - 1) / kTileRows);
+  const Blocks blocks(rows, (rows + cuts - 1) / cuts);
+  auto* scratch = reinterpret_cast<float*>(a.workspace);
+  a.pool->parallel_for(whole * blocks.count, [&](int64_t i, int thread) {
+    const int64_t cut = i % blocks.count, tile = i / blocks.count % tiles.count(),
+                  group = i / blocks.count / tiles.count();
+    task(group, blocks.begin(cut), blocks.begin(cut + 1), tile,
+         scratch + thread * 2 * kPanelRows * kPanelColumns);
+  });
+}
+
+// Few rows read each column once or twice: not worth a copy, where the columns are whole vectors of one
+// image.
+bool reads_in_place(int64_t rows, int64_t j0, int64_t j1, int64_t pixels) {
+  return rows <= 2 * kTileRows && (j1 - j0) % kLanes == 0 && j0 / pixels == (j1 - 1) / pixels;
+}
+
+// Pointwise gradients of the input: as forward, with transposed weights.
+void pointwise_grad_input(const Conv2dGeometry& g, const KernelArgs& a) {
+  const float *d_y = a.in(0), *w = a.in(1), *x = g.relu_input ? a.in(2) : nullptr;
+  const Tiles tiles(g);
+  for_products(g, tiles, g.cg, a, [&](int64_t group, int64_t c0, int64_t c1, int64_t tile, float* scratch) {
+    const int64_t j0 = tiles.begin(tile), j1 = tiles.end(tile), pixels = g.pixels();
+    const int64_t first = (group * g.cg + c0) * pixels;
+    const PlaneProduct p{.rows = c1 - c0,
+                         .k = g.og,
+                         .a = w + group * g.og * g.cg + c0,
+                         .a_row = 1,
+                         .a_k = g.cg,
+                         .c = a.out(0) + first,
+                         .image_stride = g.c * pixels,
+                         .pixels = pixels,
+                         .bias = nullptr,
+                         .mask = x ? x + first : nullptr,
+                         .add = a.accumulate(0)};
+    const Planes source{d_y + group * g.og * pixels, g.o * pixels, pixels};
+    if (reads_in_place(p.rows, j0, j1, pixels)) {
+      const float* b = source.data + j0 / pixels * source.image_stride + j0 % pixels;
+      return multiply_panel(p, 0, g.og, b, pixels, j0, j1, scratch);
+    }
+    for (int64_t k0 = 0; k0 < g.og; k0 += kPanelRows) {
+      const int64_t k1 = std::min(k0 + kPanelRows, g.og);
+      gather_rows({source.data + k0 * pixels, source.image_stride, pixels}, k1 - k0, j0, j1, false, scratch,
+                  kPanelColumns);
+      multiply_panel(p, k0, k1, scratch, kPanelColumns, j0, j1, scratch + kPanelRows * kPanelColumns);
+    }
+  });
+}
+
+// The gradient of one panel of columns: products with w^T block by block, each scattered.
+void scatter_panel(const Conv2dGeometry& g, const float* w, const Planes& d_y, int64_t j0, int64_t j1,
+                   const float* x, float* d_x, float* scratch) {
+  float* taps = scratch + kPanelRows * kPanelColumns;
+  for (int64_t k0 = 0; k0 < g.taps(); k0 += kPanelRows) {
+    const int64_t k1 = std::min(k0 + kPanelRows, g.taps());
+    for (int64_t o0 = 0; o0 < g.og; o0 += kPanelRows) {
+      const int64_t o1 = std::min(o0 + kPanelRows, g.og);
+      gather_rows({d_y.data + o0 * d_y.pixels, d_y.image_stride, d_y.pixels}, o1 - o0, j0, j1, false, scratch,
+                  kPanelColumns);
+      GemmTile t{};
+      t.k = o1 - o0;
+      t.a = w + o0 * g.taps() + k0, t.a_row = 1, t.a_k = g.taps();
+      t.b = scratch, t.b_row = kPanelColumns;
+      t.c = taps, t.c_row = kPanelColumns, t.columns = j1 - j0;
+      t.add = o0 > 0;
+      gemm(k1 - k0, t);
+    }
+    scatter_taps(g, taps, kPanelColumns, k0, k1, j0, j1, x, d_x);
+  }
+}
+
+}  // namespace
+
+void dense_forward(const Conv2dGeometry& g, const KernelArgs& a) {
+  const float *x = a.in(0), *w = a.in(1), *bias = a.n_inputs > 2 ? a.in(2) : nullptr;
+  const Tiles tiles(g);
+  for_products(g, tiles, g.og, a, [&](int64_t group, int64_t o0, int64_t o1, int64_t tile, float* scratch) {
+    const int64_t j0 = tiles.begin(tile), j1 = tiles.end(tile), pixels = g.pixels(),
+                  first = group * g.og + o0;
+    const PlaneProduct p{.rows = o1 - o0,
+                         .k = g.taps(),
+                         .a = w + first * g.taps(),
+                         .a_row = g.taps(),
+                         .a_k = 1,
+                         .c = a.out(0) + first * pixels,
+                         .image_stride = g.o * pixels,
+                         .pixels = pixels,
+                         .bias = bias ? bias + first : nullptr,
+                         .mask = nullptr,
+                         .add = false};
+    const float* source = x + group * g.cg * g.h * g.w;
+    if (g.pointwise() && !g.relu_input && reads_in_place(p.rows, j0, j1, pixels)) {
+      const float* b = source + j0 / pixels * g.c * pixels + j0 % pixels;
+      return multiply_panel(p, 0, p.k, b, pixels, j0, j1, scratch);
+    }
+    for (int64_t k0 = 0; k0 < p.k; k0 += kPanelRows) {
+      const int64_t k1 = std::min(k0 + kPanelRows, p.k);
+      gather_taps(g, source, k0, k1, j0, j1, scratch, kPanelColumns);
+      multiply_panel(p, k0, k1, scratch, kPanelColumns, j0, j1, scratch + kPanelRows * kPanelColumns);
+    }
+  });
+}
+
+void dense_grad_input(const Conv2dGeometry& g, const KernelArgs& a) {
+  if (g.pointwise()) return pointwise_grad_input(g, a);
+  const float *d_y = a.in(0), *w = a.in(1), *x = g.relu_input ? a.in(2) : nullptr;
+  // A task owns the images that it scatters to; small ones are taken together to fill a panel.
+  const int64_t pixels = g.pixels(), images = std::max<int64_t>(1, kPanelColumns / pixels);
+  const int64_t tasks = (g.n + images - 1) / images;
+  auto* scratches = reinterpret_cast<float*>(a.workspace);
+  a.pool->parallel_for(tasks * g.groups, [&](int64_t i, int thread) {
+    const int64_t group = i % g.groups, n0 = i / g.groups * images, n1 = std::min(n0 + images, g.n);
+    const int64_t plane = g.h * g.w, first = (n0 * g.c + group * g.cg) * plane;
+    float* d_x = a.out(0) + first;
+    if (!a.accumulate(0))
+      for (int64_t n = n0; n < n1; ++n) zero_floats(d_x + (n - n0) * g.c * plane, g.cg * plane);
+    const Planes source{d_y + (n0 * g.o + group * g.og) * pixels, g.o * pixels, pixels};
+    for (int64_t j0 = 0; j0 < (n1 - n0) * pixels; j0 += kPanelColumns)
+      scatter_panel(g, w + group * g.og * g.taps(), source, j0,
+                    std::min(j0 + kPanelColumns, (n1 - n0) * pixels), x ? x + first : nullptr, d_x,
+                    scratches + thread * 2 * kPanelRows * kPanelColumns);
+  });
+}
+
+}  // namespace ladarts::LADARTS_ISA

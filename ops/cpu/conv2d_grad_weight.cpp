@@ -1,0 +1,84 @@
+// Weight gradients of convolutions with more than one channel per group:
+//   d_w (og, taps) = sum over images and pixels of d_y (og, columns) * taps(x) (taps, columns)^T
+// Both operands are contiguous along the reduction, so tiles of dot products run over blocks of
+// kReducedPixels columns, x's gathered to scratch. Chunks of images are summed apart, then in order.
+#include "ops/cpu/conv2d_gather.h"
+#include "ops/cpu/conv2d_kernels.h"
+#include "ops/cpu/gemm.h"
+#include "ops/cpu/parallel.h"
+
+namespace ladarts::LADARTS_ISA {
+namespace {
+
+// Few products read each pixel once or twice: not worth a copy, where the columns are of one image.
+bool reads_in_place(int64_t tiles, int64_t j0, int64_t j1, int64_t pixels) {
+  return tiles <= 2 && j0 / pixels == (j1 - 1) / pixels;
+}
+
+// d_w (og, taps) += over columns [j0, j1); `scratch` holds (kReducedTaps + kReducedOutputs) * kReducedStride.
+void add_columns(const Conv2dGeometry& g, const float* x, const Planes& d_y, int64_t j0, int64_t j1,
+                 float* d_w, float* scratch) {
+  const int64_t pixels = g.pixels(), image = j0 / pixels, at = j0 % pixels;
+  const bool x_in_place =
+      g.pointwise() && !g.relu_input && reads_in_place((g.og + kDotRows - 1) / kDotRows, j0, j1, pixels);
+  const bool d_y_in_place = image == (j1 - 1) / pixels;
+  float* outputs = scratch + kReducedTaps * kReducedStride;
+  for (int64_t k0 = 0; k0 < g.taps(); k0 += kReducedTaps) {
+    const int64_t k1 = std::min(k0 + kReducedTaps, g.taps());
+    if (!x_in_place) gather_taps(g, x, k0, k1, j0, j1, scratch, kReducedStride);
+    for (int64_t o0 = 0; o0 < g.og; o0 += kReducedOutputs) {
+      const int64_t o1 = std::min(o0 + kReducedOutputs, g.og);
+      const Planes source{d_y.data + o0 * pixels, d_y.image_stride, pixels};
+      if (!d_y_in_place) gather_rows(source, o1 - o0, j0, j1, false, outputs, kReducedStride);
+      DotTile t{};
+      t.length = j1 - j0;
+      t.a = d_y_in_place ? source.data + image * source.image_stride + at : outputs;
+      t.a_row = d_y_in_place ? pixels : kReducedStride;
+      t.b = x_in_place ? x + (image * g.c + k0) * pixels + at : scratch;
+      t.b_row = x_in_place ? pixels : kReducedStride;
+      t.c = d_w + o0 * g.taps() + k0, t.c_row = g.taps();
+      t.add = true;
+      dot_product(o1 - o0, k1 - k0, t);
+    }
+  }
+}
+
+}  // namespace
+
+void add_partials(const float* partials, int64_t chunks, int64_t weights, float* d_w, bool accumulate,
+                  ThreadPool& pool) {
+  constexpr int64_t kGrain = 4096;
+  for_chunks(pool, weights, kGrain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      float sum = partials[i];
+      for (int64_t c = 1; c < chunks; ++c) sum += partials[c * weights + i];
+      d_w[i] = accumulate ? d_w[i] + sum : sum;
+    }
+  });
+}
+
+void dense_grad_weight(const Conv2dGeometry& g, const KernelArgs& a) {
+  const float *d_y = a.in(0), *x = a.in(1);
+  const int64_t scratch_floats = grad_weight_workspace(g).per_thread;
+  const Blocks chunks(g.n, (g.n + weight_gradient_chunks(g) - 1) / weight_gradient_chunks(g));
+  auto* scratch = reinterpret_cast<float*>(a.workspace);
+  float* partials = scratch + a.pool->threads() * scratch_floats;
+  const int64_t group_weights = g.og * g.taps(), pixels = g.pixels();
+  a.pool->parallel_for(chunks.count * g.groups, [&](int64_t i, int thread) {
+    const int64_t chunk = i / g.groups, group = i % g.groups;
+    const int64_t n0 = chunks.begin(chunk), images = chunks.begin(chunk + 1) - n0;
+    float* d_w = partials + chunk * g.weights() + group * group_weights;
+    zero_floats(d_w, group_weights);
+    const float* source = x + (n0 * g.c + group * g.cg) * g.h * g.w;
+    const Planes d_y_planes{d_y + (n0 * g.o + group * g.og) * pixels, g.o * pixels, pixels};
+    // Large images are cut by themselves: a block that straddles two would be copied.
+    const int64_t span = pixels < kReducedPixels / 2 ? images * pixels : pixels;
+    for (int64_t begin = 0; begin < images * pixels; begin += span)
+      for (int64_t j0 = begin; j0 < begin + span; j0 += kReducedPixels)
+        add_columns(g, source, d_y_planes, j0, std::min(j0 + kReducedPixels, begin + span), d_w,
+                    scratch + thread * scratch_floats);
+  });
+  add_partials(partials, chunks.count, g.weights(), a.out(0), a.accumulate(0), *a.pool);
+}
+
+}  // namespace ladarts::LADARTS_ISA

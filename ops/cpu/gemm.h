@@ -1,0 +1,239 @@
+// Register-tiled matrix products. Callers cut matrices into tiles, bring operands into cache and pad them to
+// whole vectors; what is here keeps one tile of the result in registers.
+//
+// Two forms: `gemm_tile` for a long-in-columns result, vectorised along columns, A broadcast; `dot_tile` for
+// a reduction along contiguous rows of both operands (weight gradients), vectorised along the reduction. A 6
+// x 4 tile of 16-lane vectors does 24 multiply-adds for 4 loads and 6 broadcasts.
+#pragma once
+
+#include "ops/cpu/simd.h"
+
+namespace ladarts {
+namespace {
+
+#if defined(__AVX512F__)
+constexpr int kTileRows = 6, kTileVectors = 4;  // 24 of 32 registers
+constexpr int kDotRows = 4, kDotColumns = 6;
+#else
+constexpr int kTileRows = 4, kTileVectors = 2;  // 8 of 16 registers
+constexpr int kDotRows = 3, kDotColumns = 3;
+#endif
+constexpr int kTileColumns = kTileVectors * kLanes;
+
+// Balanced cut of `size` into blocks of at most `most`: sizes differ by one at most, so no tile is a sliver.
+struct Blocks {
+  int64_t size, count;
+  Blocks(int64_t n, int64_t most) : size(n), count((n + most - 1) / most) {}
+  int64_t begin(int64_t i) const { return size * i / count; }
+};
+
+// c[r][j] (+)= sum over k of a[r*a_row + k*a_k] * b[k*b_row + j], j < NV * kLanes.
+struct GemmTile {
+  int64_t k;
+  const float* a;
+  int64_t a_row, a_k;
+  const float* b;  // each row readable to the end of its last vector
+  int64_t b_row;
+  float* c;  // rows of c_row floats
+  int64_t c_row;
+  int64_t columns;    // columns to write, <= NV * kLanes
+  const float* bias;  // per row, or null
+  const float* mask;  // laid out as c: results where it is <= 0 become 0; or null
+  bool add;           // to what c holds
+};
+
+template <int MR, int NV>
+__attribute__((noinline)) void gemm_tile(const GemmTile& t) {
+  using V = Vec<kLanes>;
+  V acc[MR][NV] = {};
+  const float *a = t.a, *b = t.b;
+  const int64_t a_row = t.a_row, a_k = t.a_k, b_row = t.b_row;
+  for (int64_t k = t.k; k > 0; --k, a += a_k, b += b_row) {
+    V bv[NV];
+#pragma GCC unroll 8
+    for (int v = 0; v < NV; ++v) bv[v] = load<kLanes>(b + v * kLanes);
+#pragma GCC unroll 8
+    for (int r = 0; r < MR; ++r) {
+      const V av = splat<kLanes>(a[r * a_row]);
+#pragma GCC unroll 8
+      for (int v = 0; v < NV; ++v) acc[r][v] += av * bv[v];
+    }
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < MR; ++r) {
+    float* c = t.c + r * t.c_row;
+#pragma GCC unroll 8
+    for (int v = 0; v < NV; ++v) {
+      V value = acc[r][v];
+      if (t.bias) value += splat<kLanes>(t.bias[r]);
+      const int64_t n = t.columns - v * kLanes;
+      if (n >= kLanes) {
+        if (t.mask) value = load<kLanes>(t.mask + r * t.c_row + v * kLanes) > 0.f ? value : V{};
+        if (t.add) value += load<kLanes>(c + v * kLanes);
+        store<kLanes>(c + v * kLanes, value);
+      } else if (n > 0) {
+        if (t.mask) value = load_first<kLanes>(t.mask + r * t.c_row + v * kLanes, n) > 0.f ? value : V{};
+        if (t.add) value += load_first<kLanes>(c + v * kLanes, n);
+        store_first<kLanes>(c + v * kLanes, value, n);
+      }
+    }
+  }
+}
+
+template <int MR>
+inline void gemm_tile_columns(const GemmTile& t) {
+  switch ((t.columns + kLanes - 1) / kLanes) {
+    case 1:
+      return gemm_tile<MR, 1>(t);
+    case 2:
+      return gemm_tile<MR, 2>(t);
+#if defined(__AVX512F__)
+    case 3:
+      return gemm_tile<MR, 3>(t);
+    default:
+      return gemm_tile<MR, 4>(t);
+#endif
+  }
+}
+
+// `rows` <= kTileRows.
+inline void gemm_tile(int64_t rows, const GemmTile& t) {
+  switch (rows) {
+    case 1:
+      return gemm_tile_columns<1>(t);
+    case 2:
+      return gemm_tile_columns<2>(t);
+    case 3:
+      return gemm_tile_columns<3>(t);
+    case 4:
+      return gemm_tile_columns<4>(t);
+#if defined(__AVX512F__)
+    case 5:
+      return gemm_tile_columns<5>(t);
+    default:
+      return gemm_tile_columns<6>(t);
+#endif
+  }
+}
+
+// A product of any number of rows and columns; b's columns of one tile stay in cache while the rows pass.
+inline void gemm(int64_t rows, const GemmTile& all) {
+  const Blocks blocks(rows, kTileRows);
+  for (int64_t j = 0; j < all.columns; j += kTileColumns)
+    for (int64_t i = 0; i < blocks.count; ++i) {
+      const int64_t begin = blocks.begin(i), at = begin * all.c_row + j;
+      GemmTile t = all;
+      t.a += begin * t.a_row;
+      t.b += j;
+      t.c += at;
+      t.columns = all.columns - j < kTileColumns ? all.columns - j : kTileColumns;
+      if (t.bias) t.bias += begin;
+      if (t.mask) t.mask += at;
+      gemm_tile(blocks.begin(i + 1) - begin, t);
+    }
+}
+
+// c[r][s] (+)= sum over j < length of a[r*a_row + j] * b[s*b_row + j].
+struct DotTile {
+  int64_t length;
+  const float* a;
+  int64_t a_row;
+  const float* b;
+  int64_t b_row;
+  float* c;
+  int64_t c_row;
+  bool add;
+};
+
+// acc[r][s] += a's row r times b's row s, lane by lane; only the first `lanes` where not all.
+template <int MR, int NR, bool all>
+__attribute__((always_inline)) inline void dot_step(const float* a, int64_t a_row, const float* b,
+                                                    int64_t b_row, int64_t lanes,
+                                                    Vec<kLanes> (&acc)[MR][NR]) {
+  Vec<kLanes> av[MR];
+#pragma GCC unroll 8
+  for (int r = 0; r < MR; ++r)
+    av[r] = all ? load<kLanes>(a + r * a_row) : load_first<kLanes>(a + r * a_row, lanes);
+#pragma GCC unroll 8
+  for (int s = 0; s < NR; ++s) {
+    const Vec<kLanes> bv = all ? load<kLanes>(b + s * b_row) : load_first<kLanes>(b + s * b_row, lanes);
+#pragma GCC unroll 8
+    for (int r = 0; r < MR; ++r) acc[r][s] += av[r] * bv;
+  }
+}
+
+template <int MR, int NR>
+__attribute__((noinline)) void dot_tile(const DotTile& t) {
+  Vec<kLanes> acc[MR][NR] = {};
+  const float *a = t.a, *b = t.b;
+  const int64_t a_row = t.a_row, b_row = t.b_row;
+  int64_t left = t.length;
+  for (; left >= kLanes; left -= kLanes, a += kLanes, b += kLanes)
+    dot_step<MR, NR, true>(a, a_row, b, b_row, kLanes, acc);
+  if (left > 0) dot_step<MR, NR, false>(a, a_row, b, b_row, left, acc);
+#pragma GCC unroll 8
+  for (int r = 0; r < MR; ++r)
+#pragma GCC unroll 8
+    for (int s = 0; s < NR; ++s) {
+      float* c = t.c + r * t.c_row + s;
+      const float sum = sum_lanes<kLanes>(acc[r][s]);
+      *c = t.add ? *c + sum : sum;
+    }
+}
+
+template <int MR>
+inline void dot_tile_columns(int64_t columns, const DotTile& t) {
+  switch (columns) {
+    case 1:
+      return dot_tile<MR, 1>(t);
+    case 2:
+      return dot_tile<MR, 2>(t);
+    case 3:
+      return dot_tile<MR, 3>(t);
+#if defined(__AVX512F__)
+    case 4:
+      return dot_tile<MR, 4>(t);
+    case 5:
+      return dot_tile<MR, 5>(t);
+    default:
+      return dot_tile<MR, 6>(t);
+#endif
+  }
+}
+
+// c (rows, columns) of any size; a's rows stay in the nearest cache while b's pass.
+inline void dot_product(int64_t rows, int64_t columns, const DotTile& all) {
+  const Blocks row_blocks(rows, kDotRows), column_blocks(columns, kDotColumns);
+  for (int64_t i = 0; i < row_blocks.count; ++i)
+    for (int64_t j = 0; j < column_blocks.count; ++j) {
+      const int64_t r = row_blocks.begin(i), s = column_blocks.begin(j);
+      DotTile t = all;
+      t.a += r * t.a_row;
+      t.b += s * t.b_row;
+      t.c += r * t.c_row + s;
+      const int64_t width = column_blocks.begin(j + 1) - s;
+      switch (row_blocks.begin(i + 1) - r) {
+        case 1:
+          dot_tile_columns<1>(width, t);
+          break;
+        case 2:
+          dot_tile_columns<2>(width, t);
+          break;
+#if defined(__AVX512F__)
+        case 3:
+          dot_tile_columns<3>(width, t);
+          break;
+        default:
+          dot_tile_columns<4>(width, t);
+          break;
+#else
+        default:
+          dot_tile_columns<3>(width, t);
+          break;
+#endif
+      }
+    }
+}
+
+}  // namespace
+}  // namespace ladarts

@@ -1,0 +1,429 @@
+// Windows are separable: rows are combined first, then columns, so a 3x3 window costs 3 + 3 steps instead of
+// 9, and all loops run along image rows. The steps between lie in scratch planes whose rows have neutral
+// elements at both ends, so the column step never looks at borders; a whole plane is finished before the next
+// step reads it, since a load that straddles two recent stores stalls. Compiled for the windows and widths of
+// CIFAR networks, and for any.
+#include "ops/pool2d.h"
+
+#include <cfloat>
+#include <type_traits>
+
+#include "ops/cpu/parallel.h"
+#include "ops/cpu/pool2d_window.h"
+#include "ops/cpu/vector.h"
+
+namespace ladarts {
+namespace {
+
+struct Max {
+  static constexpr float neutral = -FLT_MAX;
+  static float combine(float a, float b) { return b > a ? b : a; }
+};
+
+struct Sum {
+  static constexpr float neutral = 0;
+  static float combine(float a, float b) { return a + b; }
+};
+
+void fill_floats(float* to, int64_t n, float value) {
+  for (int64_t i = 0; i < n; ++i) to[i] = value;
+}
+
+// 1 / (how many columns of x each window holds).
+template <class W>
+void fill_inv_columns(const W& w, float* inv_columns) {
+  for (int64_t o = 0; o < w.out_width(); ++o) {
+    const Range columns = w.input_columns(o);
+    inv_columns[o] = 1.f / float(columns.end - columns.begin);
+  }
+}
+
+// 1 / (how many rows of x the windows of output row o hold).
+template <class W>
+float inv_rows(const W& w, int64_t o) {
+  const Range rows = w.input_rows(o);
+  return 1.f / float(rows.end - rows.begin);
+}
+
+template <class Kind, class W>
+void combine_rows(const W& w, const float* x, float* __restrict to, Range rows) {
+  const int64_t width = w.width();
+  const float* __restrict x0 = x + rows.begin * width;
+  if (rows.end - rows.begin == 3) {
+    const float* __restrict x1 = x0 + width, * __restrict x2 = x1 + width;
+    for (int64_t i = 0; i < width; ++i) to[i] = Kind::combine(Kind::combine(x0[i], x1[i]), x2[i]);
+    return;
+  }
+  for (int64_t i = 0; i < width; ++i) to[i] = x0[i];
+  for (int64_t r = rows.begin + 1; r < rows.end; ++r)
+    for (int64_t i = 0; i < width; ++i) to[i] = Kind::combine(to[i], x[r * width + i]);
+}
+
+template <class Kind, class W>
+void combine_columns(const W& w, const float* __restrict row, float* __restrict y) {
+  const int64_t s = w.stride();
+  for (int64_t i = 0; i < w.out_width(); ++i) {
+    float v = row[i * s];
+    for (int k = 1; k < w.kernel(); ++k) v = Kind::combine(v, row[i * s + k]);
+    y[i] = v;
+  }
+}
+
+// `plane` (H', W) between neutral columns holds x after the row step.
+template <class Kind, class W>
+void pool_plane(const W& w, const float* x, float* y, const float* __restrict inv_columns, float* plane) {
+  float* data = plane + w.lead();
+  for (int64_t o = 0; o < w.out_height; ++o) combine_rows<Kind>(w, x, data + o * w.row(), w.input_rows(o));
+  for (int64_t o = 0; o < w.out_height; ++o, y += w.out_width()) {
+    combine_columns<Kind>(w, data + o * w.row() - w.padding(), y);
+    if constexpr (std::is_same_v<Kind, Sum>) {
+      const float factor = inv_rows(w, o);
+      for (int64_t i = 0; i < w.out_width(); ++i) y[i] *= factor * inv_columns[i];
+    }
+  }
+}
+
+template <class Kind>
+void pool_images(const Pool2d& op, const KernelArgs& a) {
+  const Shape &in = a.in_shape(0), &out = a.out_shape(0);
+  const Pool2dScratch scratch(in, out, op.desc, 1);
+  const float* x = a.in(0);
+  float* y = a.out(0);
+  with_window(op.desc, in, out, [&](const auto& w) {
+    for_planes(
+        a, in, scratch,
+        [&](float* memory) {
+          fill_inv_columns(w, memory);
+          fill_floats(memory + scratch.row_floats, scratch.plane_floats, Kind::neutral);
+        },
+        [&](int64_t p, float* memory) {
+          pool_plane<Kind>(w, x + p * w.height * w.width(), y + p * w.out_height * w.out_width(), memory,
+                           memory + scratch.row_floats);
+        });
+  });
+}
+
+void pool2d(const Pool2d& op, const KernelArgs& a) {
+  if (op.kind == PoolKind::max) {
+    pool_images<Max>(op, a);
+  } else {
+    pool_images<Sum>(op, a);
+  }
+}
+
+// What takes part in the column step backward: all of a row of gradients, or those whose window column is k.
+struct All {
+  const float* gradient;
+  float at(int64_t o, int) const { return gradient[o]; }
+};
+
+struct Chosen {
+  const float *gradient, *column;
+  float at(int64_t o, int k) const {
+    const float g = gradient[o];  // read in any case, so that loops need no branch
+    return column[o] == float(k) ? g : 0.f;
+  }
+};
+
+// What column i = stride * j + b of x receives: the sum over window columns k, and the windows o = (i +
+// padding - k) / stride, where that is whole. Unrolled by recursion, so that the loop over j is one that
+// vectorises.
+template <class W, int b, int k, class From>
+inline float gather_column(const From& from, int64_t j) {
+  if constexpr (k == W::fixed.kernel) {
+    return 0;
+  } else {
+    constexpr int at = b + W::fixed.padding - k, s = W::fixed.stride;
+    const float rest = gather_column<W, b, k + 1>(from, j);
+    if constexpr (at % s == 0) {
+      return from.at(j + at / s, k) + rest;
+    } else {
+      return rest;
+    }
+  }
+}
+
+template <bool add>
+inline void put(float* to, float v) {
+  *to = add ? *to + v : v;
+}
+
+// The column step backward: row d_x[i] (+)= sum over windows o and their columns k with o * stride + k = i +
+// padding. `from` is zero for o outside of the image.
+template <bool add, class W, class From>
+void scatter_columns(const W& w, From from, float* __restrict d_x) {
+  const int64_t width = w.width();
+  if constexpr (W::is_fixed && W::fixed.stride == 1) {
+#pragma omp simd
+    for (int64_t i = 0; i < width; ++i) put<add>(d_x + i, gather_column<W, 0, 0>(from, i));
+  } else if constexpr (W::is_fixed) {
+    static_assert(W::fixed.stride == 2);
+#pragma omp simd
+    for (int64_t j = 0; j < width / 2; ++j) {
+      put<add>(d_x + 2 * j, gather_column<W, 0, 0>(from, j));
+      put<add>(d_x + 2 * j + 1, gather_column<W, 1, 0>(from, j));
+    }
+    if (width % 2 != 0) put<add>(d_x + width - 1, gather_column<W, 0, 0>(from, width / 2));
+  } else {
+    for (int64_t i = 0; i < width; ++i) {
+      float v = 0;
+      for (int k = 0; k < w.kernel(); ++k) {
+        const int64_t at = i + w.padding() - k;
+        if (at >= 0 && at % w.stride() == 0 && at / w.stride() < w.out_width())
+          v += from.at(at / w.stride(), k);
+      }
+      put<add>(d_x + i, v);
+    }
+  }
+}
+
+// All rows of a plane; from(r) is what row r of x receives.
+template <class W, class From>
+void scatter_plane(const W& w, From from, float* d_x, bool add) {
+  for (int64_t r = 0; r < w.height; ++r, d_x += w.width()) {
+    if (add) {
+      scatter_columns<true>(w, from(r), d_x);
+    } else {
+      scatter_columns<false>(w, from(r), d_x);
+    }
+  }
+}
+
+// (d_y: (H', W')) -> (d_x: (H, W)). `plane` (H, W') between zeros holds the gradient after the row step.
+template <class W>
+void avg_grad_plane(const W& w, const float* d_y, float* d_x, const float* __restrict inv_columns,
+                    float* plane, bool add) {
+  const int64_t width = w.out_width();
+  for (int64_t r = 0; r < w.height; ++r) {
+    float* __restrict to = plane + w.lead() + r * w.row();
+    const Range outputs = w.output_rows(r);
+    if (outputs.end - outputs.begin == 3) {
+      const float* __restrict g0 = d_y + outputs.begin * width, * __restrict g1 = g0 + width;
+      const float* __restrict g2 = g1 + width;
+      const float f0 = inv_rows(w, outputs.begin), f1 = inv_rows(w, outputs.begin + 1);
+      const float f2 = inv_rows(w, outputs.begin + 2);
+#pragma omp simd
+      for (int64_t i = 0; i < width; ++i) to[i] = (g0[i] * f0 + g1[i] * f1 + g2[i] * f2) * inv_columns[i];
+      continue;
+    }
+#pragma omp simd
+    for (int64_t i = 0; i < width; ++i) to[i] = 0;
+    for (int64_t o = outputs.begin; o < outputs.end; ++o) {
+      const float* __restrict g = d_y + o * width;
+      const float factor = inv_rows(w, o);
+#pragma omp simd
+      for (int64_t i = 0; i < width; ++i) to[i] += g[i] * (factor * inv_columns[i]);
+    }
+  }
+  scatter_plane(
+      w, [&](int64_t r) { return All{plane + w.lead() + r * w.row()}; }, d_x, add);
+}
+
+void avg_pool2d_grad(const AvgPool2dGrad& op, const KernelArgs& a) {
+  const Shape &in = a.out_shape(0), &out = a.in_shape(0);  // of the forward op
+  const Pool2dScratch scratch(in, out, op.desc, 1);
+  const float* d_y = a.in(0);
+  float* d_x = a.out(0);
+  with_window(op.desc, in, out, [&](const auto& w) {
+    for_planes(
+        a, in, scratch,
+        [&](float* memory) {
+          fill_inv_columns(w, memory);
+          fill_floats(memory + scratch.row_floats, scratch.plane_floats, 0);
+        },
+        [&](int64_t p, float* memory) {
+          avg_grad_plane(w, d_y + p * w.out_height * w.out_width(), d_x + p * w.height * w.width(), memory,
+                         memory + scratch.row_floats, a.accumulate(0));
+        });
+  });
+}
+
+// Scratch planes of the backward pass of max pooling. The first maximum of a window in row-major order lies
+// in the first row that holds the maximum, at that row's first such column. The column depends on the row and
+// the window's column alone, not on which window asks, so the gradients that reach a row through several
+// windows are added before they are placed.
+struct MaxGradPlanes {
+  float* split;   // (H, W) x between neutral columns, see split_columns
+  float* best;    // (H, W') maximum over the columns of each window
+  float* column;  // (H, W') the first window column that has it
+  float* routed;  // (H, W') the gradient that this row receives, between zeros
+};
+
+// The window columns of a fixed stride in rows of their own, column c of the padded row at c % stride, c /
+// stride: reads of neighbouring windows are then neighbours in memory.
+template <class W>
+void split_columns(const W& w, const float* __restrict x, float* row) {
+  constexpr int p = W::fixed.padding, s = W::fixed.stride;
+  static_assert(s == 1 || s == 2);
+  const int64_t width = w.width();
+  if constexpr (s == 1) {
+    for (int64_t i = 0; i < width; ++i) row[p + i] = x[i];
+  } else {
+    float* __restrict even = row + p % 2 * (w.row() / 2) + p / 2;  // of x, not of the padded row
+    float* __restrict odd = row + (p + 1) % 2 * (w.row() / 2) + (p + 1) / 2;
+#pragma omp simd
+    for (int64_t i = 0; i < width / 2; ++i) {
+      even[i] = x[2 * i];
+      odd[i] = x[2 * i + 1];
+    }
+    if (width % 2 != 0) even[width / 2] = x[width - 1];
+  }
+}
+
+// The first maximum of columns k .. kernel - 1 of window o and of `best` before them.
+template <class W, int k>
+inline void first_maximum(const W& w, const float* row, int64_t o, float& best, float& column) {
+  if constexpr (k < W::fixed.kernel) {
+    constexpr int s = W::fixed.stride;
+    const float candidate = row[k % s * (w.row() / s) + o + k / s];
+    column = candidate > best ? float(k) : column;
+    best = candidate > best ? candidate : best;
+    first_maximum<W, k + 1>(w, row, o, best, column);
+  }
+}
+
+template <class W>
+void find_row_maxima(const W& w, const float* x, const MaxGradPlanes& m) {
+  if constexpr (W::is_fixed) {
+    for (int64_t r = 0; r < w.height; ++r) split_columns(w, x + r * w.width(), m.split + r * w.row());
+    for (int64_t r = 0; r < w.height; ++r) {
+      const float* __restrict row = m.split + r * w.row();
+      float* __restrict best = m.best + r * w.row(), * __restrict column = m.column + r * w.row();
+#pragma omp simd
+      for (int64_t o = 0; o < w.out_width(); ++o) {
+        float v = row[o], at = 0;
+        first_maximum<W, 1>(w, row, o, v, at);
+        best[o] = v;
+        column[o] = at;
+      }
+    }
+  } else {
+    for (int64_t r = 0; r < w.height; ++r)
+      for (int64_t o = 0; o < w.out_width(); ++o) {
+        const Range columns = w.input_columns(o);
+        const float* row = x + r * w.width();
+        int64_t at = columns.begin;
+        for (int64_t c = at + 1; c < columns.end; ++c) at = row[c] > row[at] ? c : at;
+        m.best[r * w.row() + o] = row[at];
+        m.column[r * w.row() + o] = float(at + w.padding() - o * w.stride());
+      }
+  }
+}
+
+// The gradients of one output row go to the first of three rows of x that has the largest value.
+template <class W>
+void route_three_rows(const W& w, const float* __restrict g, const float* best, float* routed) {
+  const float* __restrict b0 = best, * __restrict b1 = best + w.row(), * __restrict b2 = best + 2 * w.row();
+  float* __restrict t0 = routed, * __restrict t1 = routed + w.row(), * __restrict t2 = routed + 2 * w.row();
+#pragma omp simd
+  for (int64_t i = 0; i < w.out_width(); ++i) {
+    const float v0 = b0[i], v1 = b1[i], v2 = b2[i], grad = g[i];
+    const float upper = v1 > v0 ? v1 : v0;
+    const float g2 = v2 > upper ? grad : 0.f, rest = grad - g2;
+    const float g1 = v1 > v0 ? rest : 0.f;
+    t0[i] += rest - g1;
+    t1[i] += g1;
+    t2[i] += g2;
+  }
+}
+
+template <class W>
+void route_two_rows(const W& w, const float* __restrict g, const float* best, float* routed) {
+  const float* __restrict b0 = best, * __restrict b1 = best + w.row();
+  float* __restrict t0 = routed, * __restrict t1 = routed + w.row();
+#pragma omp simd
+  for (int64_t i = 0; i < w.out_width(); ++i) {
+    const float grad = g[i], g1 = b1[i] > b0[i] ? grad : 0.f;
+    t0[i] += grad - g1;
+    t1[i] += g1;
+  }
+}
+
+template <class W>
+void route_to_rows(const W& w, const float* d_y, const MaxGradPlanes& m) {
+  const int64_t width = w.out_width();
+  for (int64_t r = 0; r < w.height; ++r) fill_floats(m.routed + r * w.row(), width, 0);
+  for (int64_t o = 0; o < w.out_height; ++o) {
+    const float* g = d_y + o * width;
+    const Range rows = w.input_rows(o);
+    const float* best = m.best + rows.begin * w.row();
+    float* routed = m.routed + rows.begin * w.row();
+    if (rows.end - rows.begin == 3) {
+      route_three_rows(w, g, best, routed);
+      continue;
+    }
+    if (rows.end - rows.begin == 2) {
+      route_two_rows(w, g, best, routed);
+      continue;
+    }
+    for (int64_t i = 0; i < width; ++i) {
+      int64_t chosen = 0;
+      for (int64_t r = 1; r < rows.end - rows.begin; ++r)
+        if (best[r * w.row() + i] > best[chosen * w.row() + i]) chosen = r;
+      routed[chosen * w.row() + i] += g[i];
+    }
+  }
+}
+
+void max_pool2d_grad(const MaxPool2dGrad& op, const KernelArgs& a) {
+  const Shape &in = a.in_shape(0), &out = a.in_shape(1);
+  const Pool2dScratch scratch(in, out, op.desc, 4);
+  const float *x = a.in(0), *d_y = a.in(1);
+  float* d_x = a.out(0);
+  with_window(op.desc, in, out, [&](const auto& w) {
+    auto planes = [&](float* memory) {
+      float* split = memory + scratch.row_floats;
+      const int64_t n = scratch.plane_floats;
+      return MaxGradPlanes{split, split + n + w.lead(), split + 2 * n + w.lead(), split + 3 * n + w.lead()};
+    };
+    for_planes(
+        a, in, scratch,
+        [&](float* memory) {
+          fill_floats(memory + scratch.row_floats, scratch.plane_floats, Max::neutral);
+          fill_floats(memory + scratch.row_floats + scratch.plane_floats, 3 * scratch.plane_floats, 0);
+        },
+        [&](int64_t p, float* memory) {
+          const MaxGradPlanes m = planes(memory);
+          find_row_maxima(w, x + p * w.height * w.width(), m);
+          route_to_rows(w, d_y + p * w.out_height * w.out_width(), m);
+          auto row = [&](int64_t r) { return Chosen{m.routed + r * w.row(), m.column + r * w.row()}; };
+          scatter_plane(w, row, d_x + p * w.height * w.width(), a.accumulate(0));
+        });
+  });
+}
+
+void global_avg_pool_kernel(const GlobalAvgPool&, const KernelArgs& a) {
+  const Shape& in = a.in_shape(0);
+  const int64_t plane = in[2] * in[3];
+  const float* x = a.in(0);
+  float* y = a.out(0);
+  for_chunks(*a.pool, in[0] * in[1], std::max<int64_t>(1, kElementGrain / plane),
+             [=](int64_t begin, int64_t end) {
+               for (int64_t p = begin; p < end; ++p) y[p] = sum(x + p * plane, plane) / float(plane);
+             });
+}
+
+void global_avg_pool_grad(const GlobalAvgPoolGrad&, const KernelArgs& a) {
+  const Shape& out = a.out_shape(0);
+  const int64_t plane = out[2] * out[3];
+  const float* d_y = a.in(0);
+  float* d_x = a.out(0);
+  const bool add = a.accumulate(0);
+  for_chunks(*a.pool, out[0] * out[1], std::max<int64_t>(1, kElementGrain / plane),
+             [=](int64_t begin, int64_t end) {
+               for (int64_t p = begin; p < end; ++p) {
+                 const float v = d_y[p] / float(plane);
+                 float* to = d_x + p * plane;
+                 for (int64_t i = 0; i < plane; ++i) to[i] = add ? to[i] + v : v;
+               }
+             });
+}
+
+LADARTS_CPU_KERNEL(Pool2d, pool2d)
+LADARTS_CPU_KERNEL(MaxPool2dGrad, max_pool2d_grad)
+LADARTS_CPU_KERNEL(AvgPool2dGrad, avg_pool2d_grad)
+LADARTS_CPU_KERNEL(GlobalAvgPool, global_avg_pool_kernel)
+LADARTS_CPU_KERNEL(GlobalAvgPoolGrad, global_avg_pool_grad)
+
+}  // namespace
+}  // namespace ladarts

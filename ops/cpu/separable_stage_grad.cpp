@@ -1,0 +1,327 @@
+// Backward pass of separable stages. A task is one input and one chunk of the batch, image by image:
+//   g    gradient of y: the terms of d_y, and slope * y + offset from the batch statistics   (O tiles)
+//   t    depthwise(u), computed again; d_pointwise += g t'                                    (c tiles)
+//   h    pointwise' g, with a border of zeros; d_depthwise += correlation of h and u          (c planes)
+//   d_u += turned depthwise of h, over all branches                                           (c planes)
+// then d_x = scale * d_u where u > 0. Steps that only an unwanted gradient needs are left out. Chunks are
+// joined in order at the end.
+#include "ops/separable_stage.h"
+
+#include <cstring>
+
+#include "ops/cpu/channel_moments.h"
+#include "ops/cpu/parallel.h"
+#include "ops/cpu/separable_input.h"
+#include "ops/cpu/separable_tile.h"
+
+namespace ladarts {
+namespace {
+
+struct Scratch {
+  float* u;
+  float* d_u;
+  float* t;
+  float* g;
+  float* h;
+};
+
+enum class InputGradient { none, overwrite, add };
+
+struct Context {
+  const SeparableStageGrad& op;
+  const KernelArgs& a;
+  const SeparablePlan& p;
+  const float* statistics;  // (branches, 2, most outputs): slope, offset
+
+  int outputs(int branch) const { return int(a.in_shape(op.y_at(branch))[1]); }
+};
+
+// g[o] = slope * y + offset + sum of factor * source, over rows of out_w pixels; zeros up to the tile's
+// width.
+void gradient_tile(const Context& k, int branch, int64_t n, float* g) {
+  const SeparablePlan& p = k.p;
+  const SeparableStageGrad::Branch& b = k.op.branches[size_t(branch)];
+  const int64_t pixels = int64_t(p.out_h) * p.out_w;
+  const bool whole = p.width == p.out_w;
+  const int rows = whole ? 1 : p.out_h;
+  const int64_t columns = whole ? pixels : p.out_w;
+  const int outputs = k.outputs(branch);
+  for (int o = 0; o < outputs; ++o) {
+    const float* y = k.a.in(k.op.y_at(branch)) + (n * outputs + o) * pixels;
+    const float slope = k.statistics[(2 * branch) * p.o + o],
+                offset = k.statistics[(2 * branch + 1) * p.o + o];
+    for (int r = 0; r < rows; ++r) {
+      float* to = g + ptrdiff_t(o) * p.tile + ptrdiff_t(r) * p.width;
+      const int64_t at = r * columns;
+      for (int64_t j = 0; j < columns; ++j) to[j] = slope * y[at + j] + offset;
+      for (const GradientTerm& term : b.d_y) {
+        const Shape& shape = k.a.in_shape(term.source);
+        const float* d = k.a.in(term.source) + (n * shape[1] + int64_t(o) * term.step) * pixels + at;
+        const float factor = term.factors < 0 ? 1.f : k.a.in(term.factors)[term.row * outputs + o];
+        for (int64_t j = 0; j < columns; ++j) to[j] += factor * d[j];
+      }
+      if (!whole) std::memset(to + columns, 0, size_t(p.width - columns) * sizeof(float));
+    }
+  }
+}
+
+// d_u (+)= what the padded plane h of gradients gives through the kernel.
+template <int K, int D, bool add>
+void input_gradient(bool stride_one, const float* h, const float* taps, float* d_u, const SeparablePlan& p) {
+  if (stride_one) {
+    depthwise_plane<K, D, 1, true, add>({h, p.g_pitch}, taps, d_u + kHalo * p.pitch + kHalo, p.pitch, p.out_h,
+                                        p.width);
+  } else {
+    depthwise_input_stride2<K, D, add>({h + kHalo * p.g_pitch + kHalo, p.g_pitch}, taps, d_u, p.pitch, p.half,
+                                       p.in_h, p.width);
+  }
+}
+
+template <int K, int D>
+void branch_planes(const Context& k, int branch, Scratch s, float* d_depthwise, bool recompute,
+                   InputGradient mode) {
+  const SeparablePlan& p = k.p;
+  const float* w = k.a.in(k.op.forward.weights_at(branch));
+  const bool one = k.op.forward.stride == 1;
+  for (int c = 0; c < p.c; ++c) {
+    const Plane u{s.u + ptrdiff_t(c) * p.plane, p.pitch, p.half};
+    const float* taps = w + c * K * K;
+    if (recompute) {
+      float* t = s.t + ptrdiff_t(c) * p.tile;
+      if (one) {
+        depthwise_plane<K, D, 1, false, false>(u, taps, t, p.width, p.out_h, p.width);
+      } else {
+        depthwise_plane<K, D, 2, false, false>(u, taps, t, p.width, p.out_h, p.width);
+      }
+      continue;
+    }
+    float* h = s.h + ptrdiff_t(c) * p.g_plane;
+    const Plane inner{h + kHalo * p.g_pitch + kHalo, p.g_pitch};
+    if (d_depthwise) {
+      if (one) {
+        depthwise_weight_plane<K, D, 1>(u, inner, d_depthwise + c * K * K, p.out_h, p.width);
+      } else {
+        depthwise_weight_plane<K, D, 2>(u, inner, d_depthwise + c * K * K, p.out_h, p.width);
+      }
+    }
+    float* d_u = s.d_u + ptrdiff_t(c) * p.plane;
+    if (mode == InputGradient::overwrite) {
+      input_gradient<K, D, false>(one, h, taps, d_u, p);
+    } else if (mode == InputGradient::add) {
+      input_gradient<K, D, true>(one, h, taps, d_u, p);
+    }
+  }
+}
+
+void run_planes(const Context& k, int branch, Scratch s, float* d_depthwise, bool recompute,
+                InputGradient mode) {
+  const SeparableStage::Branch& b = k.op.forward.branches[size_t(branch)];
+  if (b.kernel == 3 && b.dilation == 1) {
+    branch_planes<3, 1>(k, branch, s, d_depthwise, recompute, mode);
+  } else if (b.kernel == 3) {
+    branch_planes<3, 2>(k, branch, s, d_depthwise, recompute, mode);
+  } else if (b.dilation == 1) {
+    branch_planes<5, 1>(k, branch, s, d_depthwise, recompute, mode);
+  } else {
+    branch_planes<5, 2>(k, branch, s, d_depthwise, recompute, mode);
+  }
+}
+
+// One branch of one image; `sums` are its partial weight gradients, depthwise before pointwise.
+void run_branch_grad(const Context& k, int branch, int64_t n, Scratch s, float* sums, InputGradient mode) {
+  const SeparablePlan& p = k.p;
+  const SeparableStageGrad::Branch& b = k.op.branches[size_t(branch)];
+  const int at = k.op.forward.weights_at(branch), outputs = k.outputs(branch);
+  gradient_tile(k, branch, n, s.g);
+  if (b.pointwise_out >= 0) {
+    run_planes(k, branch, s, nullptr, true, InputGradient::none);
+    pointwise_weight_tile(s.g, s.t, p.tile, p.c, outputs, sums + k.a.in_shape(at).elements());
+  }
+  if (b.depthwise_out < 0 && mode == InputGradient::none) return;
+  const Matrix transposed{k.a.in(at + 1), 1, p.c};
+  pointwise_tile({s.g, p.tile, p.width}, transposed, outputs, p.c,
+                 {s.h + kHalo * p.g_pitch + kHalo, p.g_plane, p.g_pitch}, p.out_h, p.width);
+  run_planes(k, branch, s, b.depthwise_out >= 0 ? sums : nullptr, false, mode);
+}
+
+// One run of a row, x and d_x `step` apart: d_x (+)= scale * d with d = d_u where u > 0; and the sums of d *
+// x and d.
+struct Run {
+  const float* u;
+  const float* d_u;
+  const float* x;
+  float* d_x;  // null: sums alone
+  int columns;
+};
+
+template <int L>
+struct AffineSums {
+  Vec<L> scale = {}, shift = {};
+};
+
+template <int L, bool add>
+inline void finish_run(Run r, float scale, AffineSums<L>& sums) {
+  for (int j = 0; j < r.columns; j += L) {
+    const int n = r.columns - j < L ? r.columns - j : L;
+    const bool whole = n == L;
+    const Vec<L> u = whole ? load<L>(r.u + j) : load_first<L>(r.u + j, n);
+    const Vec<L> d_u = whole ? load<L>(r.d_u + j) : load_first<L>(r.d_u + j, n);
+    const Vec<L> x = whole ? load<L>(r.x + j) : load_first<L>(r.x + j, n);
+    const Vec<L> d = u > 0.f ? d_u : Vec<L>{};
+    sums.scale += d * x;
+    sums.shift += d;
+    if (!r.d_x) continue;
+    Vec<L> d_x = d * scale;
+    if (add) d_x += whole ? load<L>(r.d_x + j) : load_first<L>(r.d_x + j, n);
+    if (whole) {
+      store<L>(r.d_x + j, d_x);
+    } else {
+      store_first<L>(r.d_x + j, d_x, n);
+    }
+  }
+}
+
+template <int L>
+inline void finish_strided_run(Run r, int step, bool add, float scale, AffineSums<L>& sums) {
+  for (int j = 0; j < r.columns; ++j) {
+    const float d = r.u[j] > 0.f ? r.d_u[j] : 0.f;
+    sums.scale[0] += d * r.x[j * step];
+    sums.shift[0] += d;
+    if (r.d_x) r.d_x[j * step] = add ? r.d_x[j * step] + d * scale : d * scale;
+  }
+}
+
+void store_input_gradient(const Context& k, int input, int64_t n, Scratch s, float* affine_sums) {
+  const SeparablePlan& p = k.p;
+  const SeparableStage& op = k.op.forward;
+  const SeparableStageGrad::Input& in = k.op.inputs[size_t(input)];
+  const int64_t pixels = int64_t(p.in_h) * p.in_w, channels = k.a.in_shape(input)[1];
+  const bool add = in.x_out >= 0 && k.a.accumulate(in.x_out);
+  for (int c = 0; c < p.c; ++c) {
+    const float* u = s.u + ptrdiff_t(c) * p.plane;
+    const float* d_u = s.d_u + ptrdiff_t(c) * p.plane;
+    const float* x = k.a.in(input) + (n * channels + c) * pixels;
+    float* d_x = in.x_out >= 0 ? k.a.out(in.x_out) + (n * channels + c) * pixels : nullptr;
+    const float scale = op.has_affine ? k.a.in(op.affine_at(input))[c] : 1.f;
+    AffineSums<kLanes> sums;
+    for (int row = 0; row < p.in_h; ++row)
+      for_row_runs(op, p, row, [&](ptrdiff_t tile, ptrdiff_t at, int columns, int step) {
+        const Run run{u + tile, d_u + tile, x + at, d_x ? d_x + at : nullptr, columns};
+        if (step != 1) {
+          finish_strided_run<kLanes>(run, step, add, scale, sums);
+        } else if (add) {
+          finish_run<kLanes, true>(run, scale, sums);
+        } else {
+          finish_run<kLanes, false>(run, scale, sums);
+        }
+      });
+    affine_sums[c] += sum_lanes<kLanes>(sums.scale);
+    affine_sums[p.c + c] += sum_lanes<kLanes>(sums.shift);
+  }
+  if (in.x_out >= 0 && !add && channels > p.c)
+    std::memset(k.a.out(in.x_out) + (n * channels + p.c) * pixels, 0,
+                size_t(channels - p.c) * size_t(pixels) * sizeof(float));
+}
+
+void run_chunk(const Context& k, int64_t chunk, int input, Scratch s, float* weight_sums,
+               float* affine_sums) {
+  const SeparablePlan& p = k.p;
+  const SeparableStage& op = k.op.forward;
+  const SeparableStageGrad::Input& in = k.op.inputs[size_t(input)];
+  const bool wants_u = in.x_out >= 0 || in.affine_out >= 0;
+  std::memset(affine_sums, 0, size_t(2 * p.c) * sizeof(float));
+  std::memset(s.h, 0, size_t(p.c) * size_t(p.g_plane) * sizeof(float));
+  std::memset(s.u, 0, size_t(p.c) * size_t(p.plane) * sizeof(float));
+  const int64_t begin = chunk * p.images_per_chunk;
+  const int64_t end = std::min(p.images, begin + p.images_per_chunk);
+  for (int64_t n = begin; n < end; ++n) {
+    load_planes(op, k.a, p, n, input, s.u);
+    float* sums = weight_sums;
+    InputGradient d_u = wants_u ? InputGradient::overwrite : InputGradient::none;
+    for (int b = 0; b < int(op.branches.size()); ++b) {
+      const int64_t floats =
+          k.a.in_shape(op.weights_at(b)).elements() + k.a.in_shape(op.weights_at(b) + 1).elements();
+      if (op.branches[size_t(b)].input == input) {
+        if (n == begin) std::memset(sums, 0, size_t(floats) * sizeof(float));
+        run_branch_grad(k, b, n, s, sums, d_u);
+        if (wants_u) d_u = InputGradient::add;
+      }
+      sums += floats;
+    }
+    if (wants_u) store_input_gradient(k, input, n, s, affine_sums);
+  }
+}
+
+// out (+)= the sum over chunks of parts[chunk], `stride` floats apart.
+void join_chunks(const KernelArgs& a, int output, const float* parts, int64_t stride, int chunks) {
+  float* to = a.out(output);
+  const int64_t n = a.out_shape(output).elements();
+  const bool add = a.accumulate(output);
+  for (int64_t i = 0; i < n; ++i) {
+    float sum = parts[i];
+    for (int q = 1; q < chunks; ++q) sum += parts[q * stride + i];
+    to[i] = add ? to[i] + sum : sum;
+  }
+}
+
+void statistics_coefficients(const Context& k, float* to) {
+  const SeparablePlan& p = k.p;
+  const int64_t values = p.images * p.out_h * p.out_w;
+  for (int b = 0; b < int(k.op.branches.size()); ++b) {
+    const int outputs = k.outputs(b), d_affine = k.op.branches[size_t(b)].d_affine;
+    const float* affine = k.a.in(k.op.y_at(b) + 1);
+    for (int o = 0; o < outputs; ++o) {
+      float* slope = to + (2 * b) * p.o + o;
+      float* offset = to + (2 * b + 1) * p.o + o;
+      *slope = *offset = 0;
+      if (d_affine < 0) continue;
+      const float* d = k.a.in(d_affine);
+      statistics_gradient(affine[o], affine[outputs + o], d[o], d[outputs + o], values, slope, offset);
+    }
+  }
+}
+
+void separable_stage_grad_kernel(const SeparableStageGrad& op, const KernelArgs& a) {
+  const SeparableStage& f = op.forward;
+  const int branches = int(f.branches.size());
+  int most = 0;
+  for (int b = 0; b < branches; ++b) most = std::max(most, int(a.in_shape(op.y_at(b))[1]));
+  const SeparablePlan p(f, a.in_shape(0), most);
+  float* const scratch = reinterpret_cast<float*>(a.workspace);
+  float* const statistics = scratch + a.pool->threads() * p.backward_scratch();
+  float* const parts = statistics + round_up(2 * int64_t(branches) * most, 16);
+  const int64_t weights = separable_weight_floats(f, a.input_shapes);
+  const int64_t stride = weights + 2 * int64_t(f.n_inputs) * p.c;
+  const Context k{op, a, p, statistics};
+  statistics_coefficients(k, statistics);
+
+  a.pool->parallel_for(int64_t(p.chunks) * f.n_inputs, [&](int64_t task, int thread) {
+    const int64_t chunk = task / f.n_inputs;
+    const int input = int(task % f.n_inputs);
+    Scratch s;
+    s.u = scratch + thread * p.backward_scratch();
+    s.d_u = s.u + round_up(int64_t(p.c) * p.plane, 16);
+    s.t = s.d_u + round_up(int64_t(p.c) * p.plane, 16);
+    s.g = s.t + round_up(int64_t(p.c) * p.tile, 16);
+    s.h = s.g + round_up(int64_t(p.o) * p.tile, 16);
+    float* part = parts + chunk * stride;
+    run_chunk(k, chunk, input, s, part, part + weights + 2 * int64_t(input) * p.c);
+  });
+
+  const float* part = parts;
+  for (int b = 0; b < branches; ++b) {
+    const SeparableStageGrad::Branch& branch = op.branches[size_t(b)];
+    if (branch.depthwise_out >= 0) join_chunks(a, branch.depthwise_out, part, stride, p.chunks);
+    part += a.in_shape(f.weights_at(b)).elements();
+    if (branch.pointwise_out >= 0) join_chunks(a, branch.pointwise_out, part, stride, p.chunks);
+    part += a.in_shape(f.weights_at(b) + 1).elements();
+  }
+  for (int i = 0; i < f.n_inputs; ++i, part += 2 * p.c)
+    if (op.inputs[size_t(i)].affine_out >= 0)
+      join_chunks(a, op.inputs[size_t(i)].affine_out, part, stride, p.chunks);
+}
+
+LADARTS_CPU_KERNEL(SeparableStageGrad, separable_stage_grad_kernel)
+
+}  // namespace
+}  // namespace ladarts

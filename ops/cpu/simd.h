@@ -1,0 +1,123 @@
+// Vectors of floats for kernels whose speed hangs on registers: GCC vector extensions, as wide as the
+// instruction set of the translation unit. Plain loops stay the first choice elsewhere.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace ladarts {
+namespace {
+
+#if defined(__AVX512F__)
+constexpr int kLanes = 16;
+#elif defined(__AVX2__)
+constexpr int kLanes = 8;
+#else
+constexpr int kLanes = 4;
+#endif
+
+template <int L>
+struct VecOf {
+  typedef float type __attribute__((vector_size(L * 4), may_alias));
+  typedef float unaligned __attribute__((vector_size(L * 4), aligned(4), may_alias));
+};
+template <int L>
+using Vec = typename VecOf<L>::type;
+
+template <int L>
+inline Vec<L> load(const float* p) {
+  return *reinterpret_cast<const typename VecOf<L>::unaligned*>(p);
+}
+template <int L>
+inline void store(float* p, Vec<L> v) {
+  *reinterpret_cast<typename VecOf<L>::unaligned*>(p) = v;
+}
+template <int L>
+inline Vec<L> splat(float s) {
+  return s - Vec<L>{};  // s - 0 == s, without a round trip through memory
+}
+
+// Keeps the compiler from reading v from memory again at each use: a load that straddles two cache lines
+// costs twice, so it is worth a register.
+template <int L>
+inline void hold_in_register(Vec<L>& v) {
+#if defined(__AVX512F__)
+  asm("" : "+v"(v));
+#elif defined(__x86_64__)
+  asm("" : "+x"(v));
+#else
+  (void)v;
+#endif
+}
+
+// max(v, 0).
+template <int L>
+inline Vec<L> relu(Vec<L> v) {
+#if defined(__AVX512F__)
+  if constexpr (L == 16) return _mm512_maskz_max_ps(0xffff, v, _mm512_setzero_ps());  // the plain form warns
+#endif
+#if defined(__AVX2__)
+  if constexpr (L == 8) return _mm256_max_ps(v, _mm256_setzero_ps());
+#endif
+#if defined(__x86_64__)
+  if constexpr (L == 4) return _mm_max_ps(v, _mm_setzero_ps());
+#endif
+  return v > 0.f ? v : Vec<L>{};
+}
+
+// Lanes 0, 2, 4, ... of low followed by high.
+inline Vec<kLanes> even_lanes(Vec<kLanes> low, Vec<kLanes> high) {
+#if defined(__AVX512F__)
+  return __builtin_shufflevector(low, high, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+#elif defined(__AVX2__)
+  return __builtin_shufflevector(low, high, 0, 2, 4, 6, 8, 10, 12, 14);
+#else
+  return __builtin_shufflevector(low, high, 0, 2, 4, 6);
+#endif
+}
+
+// The first n lanes, 0 <= n <= L; the others read as zero and are not touched.
+template <int L>
+inline Vec<L> load_first(const float* p, int64_t n) {
+#if defined(__AVX512VL__)
+  if constexpr (L == 16) return _mm512_maskz_loadu_ps(__mmask16((1u << n) - 1), p);
+  if constexpr (L == 8) return _mm256_maskz_loadu_ps(__mmask8((1u << n) - 1), p);
+  if constexpr (L == 4) return _mm_maskz_loadu_ps(__mmask8((1u << n) - 1), p);
+#endif
+  alignas(64) float lanes[L] = {};
+  for (int64_t i = 0; i < n; ++i) lanes[i] = p[i];
+  return load<L>(lanes);
+}
+template <int L>
+inline void store_first(float* p, Vec<L> v, int64_t n) {
+#if defined(__AVX512VL__)
+  if constexpr (L == 16) return _mm512_mask_storeu_ps(p, __mmask16((1u << n) - 1), v);
+  if constexpr (L == 8) return _mm256_mask_storeu_ps(p, __mmask8((1u << n) - 1), v);
+  if constexpr (L == 4) return _mm_mask_storeu_ps(p, __mmask8((1u << n) - 1), v);
+#endif
+  alignas(64) float lanes[L];
+  store<L>(lanes, v);
+  for (int64_t i = 0; i < n; ++i) p[i] = lanes[i];
+}
+
+// Sum of the lanes, always in the same order: halves onto each other.
+template <int L>
+inline float sum_lanes(Vec<L> v) {
+  if constexpr (L == 16) {
+    return sum_lanes<8>(__builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7) +
+                        __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15));
+  } else if constexpr (L == 8) {
+    return sum_lanes<4>(__builtin_shufflevector(v, v, 0, 1, 2, 3) +
+                        __builtin_shufflevector(v, v, 4, 5, 6, 7));
+  } else {
+    const Vec<4> pairs = v + __builtin_shufflevector(v, v, 2, 3, 0, 1);
+    return pairs[0] + pairs[1];
+  }
+}
+
+}  // namespace
+}  // namespace ladarts

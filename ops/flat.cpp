@@ -1,0 +1,36 @@
+#include "ops/flat.h"
+
+#include "core/error.h"
+
+namespace ladarts {
+
+namespace {
+
+void require_same_size(const char* op, Tensor a, Tensor b) {
+  require(a.shape().elements() == b.shape().elements(), "[{}] sizes differ: {} and {}", op, a.shape().str(),
+          b.shape().str());
+}
+
+}  // namespace
+
+void flat_copy(Tensor to, Tensor from) {
+  require_same_size("flat_copy", to, from);
+  to.graph().add(std::make_shared<FlatCopy>(), {to, from}, {}, {0});
+}
+
+void flat_axpy(Tensor y, Tensor x, Tensor coefficient) {
+  require_same_size("flat_axpy", y, x);
+  require(coefficient.shape().elements() == 1, "[flat_axpy] the coefficient has one element, given {}",
+          coefficient.shape().str());
+  y.graph().add(std::make_shared<FlatAxpy>(), {y, x, coefficient}, {}, {0});
+}
+
+Tensor flat_norm(Tensor x) {
+  return x.graph().add(std::make_shared<FlatNorm>(), {x}, {{Shape{1}}})[0];
+}
+
+size_t FlatNorm::workspace_bytes(const NodeShapes& s, int) const {
+  return size_t((s.inputs[0].elements() + kFlatNormChunk - 1) / kFlatNormChunk) * sizeof(double);
+}
+
+}  // namespace ladarts

@@ -1,0 +1,32 @@
+// Fully connected layer: y[n][o] = bias[o] + sum over i of w[o][i] * x[n][i].
+#pragma once
+
+#include "core/graph.h"
+
+namespace ladarts {
+
+// x (N, I), w (O, I), bias (O) or empty. Returns (N, O). Throws Error where shapes do not fit.
+Tensor linear(Tensor x, Tensor w, Tensor bias = {});
+
+class Linear : public Op {  // (x, w[, bias]) -> (y)
+ public:
+  std::string_view name() const override { return "linear"; }
+  void backward(Backward& b) const override;
+  Cost cost(const NodeShapes& s) const override;
+};
+
+class LinearGradInput : public Op {  // (d_y, w) -> (d_x)
+ public:
+  std::string_view name() const override { return "linear_grad_input"; }
+  bool can_accumulate(int) const override { return true; }
+  Cost cost(const NodeShapes& s) const override;
+};
+
+class LinearGradWeight : public Op {  // (d_y, x) -> (d_w)
+ public:
+  std::string_view name() const override { return "linear_grad_weight"; }
+  bool can_accumulate(int) const override { return true; }
+  Cost cost(const NodeShapes& s) const override;
+};
+
+}  // namespace ladarts

@@ -1,0 +1,152 @@
+#include "ops/mixture.h"
+
+#include "core/error.h"
+#include "ops/scaled_channels.h"
+
+namespace ladarts {
+
+namespace {
+
+void check_term(const MixtureTerm& t, const Shape& like, int64_t columns) {
+  require(t.value.y && t.value.y.shape() == like && t.value.y.dtype() == DType::f32,
+          "[mixture] all terms must be float {}, one is {}", like.str(),
+          t.value.y ? t.value.y.shape().str() : "empty");
+  if (t.value.affine)
+    require(t.value.affine.shape() == Shape{2, like[1]}, "[mixture] affine {} must be (2, {})",
+            t.value.affine.shape().str(), like[1]);
+  require(t.column >= 0 && t.column < columns, "[mixture] a term has column {}, the weights have {}",
+          t.column, columns);
+}
+
+void check_source(const MixtureEdge& e, const Shape& term, int groups, int64_t columns) {
+  const int64_t c = term[1], all = c * groups;
+  if (!e.source) {
+    require(groups == 1 && e.identity_column < 0,
+            "[mixture] an edge without source has no identity or bypass");
+    return;
+  }
+  const Shape& s = e.source.shape();
+  require(
+      s.rank() == 4 && s[0] == term[0] && s[2] == term[2] && s[3] == term[3] &&
+          (s[1] == all || (groups > 1 && s[1] == all - c)),
+      "[mixture] source {} must have the images and pixels of the terms {} and {} channels, or the {} that "
+      "bypass them",
+      s.str(), term.str(), all, all - c);
+  require(e.identity_column < columns, "[mixture] the identity has column {}, the weights have {}",
+          e.identity_column, columns);
+  require(e.identity_column < 0 || s[1] == all, "[mixture] an identity needs the whole source, not {}",
+          s.str());
+}
+
+}  // namespace
+
+Tensor mixture(const std::vector<MixtureEdge>& edges, Tensor branch_weights, Tensor edge_weights,
+               MixtureDesc desc) {
+  require(!edges.empty() && !edges[0].terms.empty(), "[mixture] needs an edge with at least one term");
+  require(branch_weights.rank() == 2 && desc.first_row >= 0 &&
+              branch_weights.dim(0) >= desc.first_row + int64_t(edges.size()),
+          "[mixture] branch weights {} must hold rows {} to {}", branch_weights.shape().str(), desc.first_row,
+          desc.first_row + int(edges.size()) - 1);
+  require(!edge_weights || edge_weights.shape() == Shape{branch_weights.dim(0)},
+          "[mixture] edge weights {} must be ({})", edge_weights ? edge_weights.shape().str() : "",
+          branch_weights.dim(0));
+  require(desc.groups >= 1, "[mixture] {} groups", desc.groups);
+  const Shape term = edges[0].terms[0].value.y.shape();
+  require(term.rank() == 4, "[mixture] term {} must be (N, c, H, W)", term.str());
+
+  auto op = std::make_shared<Mixture>();
+  op->channels = int(term[1]);
+  op->groups = desc.groups;
+  op->first_row = desc.first_row;
+  op->has_edge_weights = bool(edge_weights);
+  std::vector<Tensor> operands{branch_weights};
+  auto append = [&](Tensor t) {
+    operands.push_back(t);
+    return int(operands.size()) - 1;
+  };
+  if (edge_weights) append(edge_weights);
+  for (const MixtureEdge& e : edges) {
+    Mixture::Edge edge;
+    for (const MixtureTerm& t : e.terms) {
+      check_term(t, term, branch_weights.dim(1));
+      const int y = append(t.value.y);
+      edge.terms.push_back({y, t.value.affine ? append(t.value.affine) : -1, t.column});
+    }
+    check_source(e, term, desc.groups, branch_weights.dim(1));
+    edge.identity_column = e.identity_column;
+    if (e.source) {
+      edge.source = append(e.source);
+      edge.bypass_begin = e.source.dim(1) == term[1] * desc.groups ? int(term[1]) : 0;
+    }
+    op->edges.push_back(std::move(edge));
+  }
+  return branch_weights.graph().add(op, operands, {{{term[0], term[1] * desc.groups, term[2], term[3]}}})[0];
+}
+
+int Mixture::n_terms() const {
+  int n = 0;
+  for (const Edge& e : edges) n += int(e.terms.size());
+  return n;
+}
+
+void Mixture::backward(Backward& b) const {
+  MixtureGrad op;
+  op.forward = *this;
+  std::vector<Tensor> operands;
+  for (int i = 0; i < b.inputs(); ++i) operands.push_back(b.input(i));
+  op.d_out = int(operands.size());
+  operands.push_back(b.grad(0));
+  std::vector<int> grads_of;
+  auto want = [&](int input) {
+    if (input < 0 || !b.needs(input)) return -1;
+    grads_of.push_back(input);
+    return int(grads_of.size()) - 1;
+  };
+  op.branch_out = want(0);
+  if (has_edge_weights) op.edge_out = want(1);
+  for (const Edge& e : edges) {
+    MixtureGrad::Edge edge;
+    for (const Term& t : e.terms) edge.affine_out.push_back(want(t.affine));
+    edge.source_out = want(e.source);
+    op.edges.push_back(std::move(edge));
+  }
+  op.factors_out = int(grads_of.size());
+  const Tensor d_out = b.grad(0);
+  const Tensor factors = b.emit(std::move(op), operands, grads_of, {{{n_terms(), channels}}})[0];
+  int row = 0;
+  for (const Edge& e : edges)
+    for (const Term& t : e.terms) {
+      if (b.needs(t.y)) b.emit(ScaledChannels(row, groups), {d_out, factors}, {t.y});
+      ++row;
+    }
+}
+
+// Factors of every term and channel, and a constant for each channel.
+size_t Mixture::workspace_bytes(const NodeShapes&, int) const {
+  return size_t(n_terms() + 1) * size_t(channels) * sizeof(float);
+}
+
+Cost Mixture::cost(const NodeShapes& s) const {
+  Cost cost = Op::cost(s);
+  for (const Shape& in : s.inputs)
+    if (in.rank() == 4) cost.flops += 2.0 * double(in.elements());
+  return cost;
+}
+
+int64_t MixtureGrad::sums() const {
+  const int64_t edges_count = int64_t(edges.size());
+  return (forward.n_terms() + 1 + edges_count) * forward.channels + edges_count;
+}
+
+size_t MixtureGrad::workspace_bytes(const NodeShapes& s, int) const {
+  return size_t(chunks(s.inputs[size_t(d_out)][0])) * size_t(sums()) * sizeof(double);
+}
+
+Cost MixtureGrad::cost(const NodeShapes& s) const {
+  Cost cost = Op::cost(s);
+  for (const Shape& in : s.inputs)
+    if (in.rank() == 4) cost.flops += 2.0 * double(in.elements());
+  return cost;
+}
+
+}  // namespace ladarts

@@ -1,0 +1,77 @@
+// Pooling over square windows; x is (N, C, H, W), output (N, C, H', W') with H' = (H + 2 padding - kernel) /
+// stride + 1.
+#pragma once
+
+#include "core/graph.h"
+
+namespace ladarts {
+
+struct Pool2dDesc {
+  int kernel = 3;
+  int stride = 1;
+  int padding = 1;  // at most kernel / 2
+};
+
+Tensor max_pool2d(Tensor x,
+                  Pool2dDesc desc = {});  // the gradient goes to the first maximum in row-major order
+Tensor avg_pool2d(Tensor x, Pool2dDesc desc = {});  // padding is not counted
+Tensor global_avg_pool(Tensor x);                   // (N, C, H, W) -> (N, C)
+
+// Scratch of one CPU thread: a row and `planes` planes, as high as the larger of x and y, of rows that have
+// room for an image row, its padding and a window beyond each end.
+struct Pool2dScratch {
+  Pool2dScratch(const Shape& x, const Shape& y, Pool2dDesc desc, int planes);
+  // Floats before the data of a row, and of a whole row.
+  static constexpr int64_t lead(Pool2dDesc d) { return round_up(d.kernel + d.padding); }
+  static constexpr int64_t row(Pool2dDesc d, int64_t width) {
+    return lead(d) + round_up(width + 2 * d.padding + d.kernel + d.stride);
+  }
+  static constexpr int64_t round_up(int64_t floats) { return (floats + 15) / 16 * 16; }
+
+  int64_t row_floats, plane_floats, thread_floats;
+};
+
+enum class PoolKind : uint8_t { max, average };
+
+class Pool2d : public Op {  // (x) -> (y)
+ public:
+  Pool2d(PoolKind k, Pool2dDesc d) : kind(k), desc(d) {}
+  std::string_view name() const override;
+  void backward(Backward& b) const override;
+  size_t workspace_bytes(const NodeShapes& s, int threads) const override;
+  Cost cost(const NodeShapes& s) const override;
+  PoolKind kind;
+  Pool2dDesc desc;
+};
+
+class MaxPool2dGrad : public Op {  // (x, d_y) -> (d_x); finds the maxima again, so nothing is kept for it
+ public:
+  explicit MaxPool2dGrad(Pool2dDesc d) : desc(d) {}
+  std::string_view name() const override { return "max_pool2d_grad"; }
+  size_t workspace_bytes(const NodeShapes& s, int threads) const override;
+  bool can_accumulate(int) const override { return true; }
+  Pool2dDesc desc;
+};
+
+class AvgPool2dGrad : public Op {  // (d_y) -> (d_x)
+ public:
+  explicit AvgPool2dGrad(Pool2dDesc d) : desc(d) {}
+  std::string_view name() const override { return "avg_pool2d_grad"; }
+  size_t workspace_bytes(const NodeShapes& s, int threads) const override;
+  bool can_accumulate(int) const override { return true; }
+  Pool2dDesc desc;
+};
+
+class GlobalAvgPool : public Op {  // (x) -> (N, C)
+ public:
+  std::string_view name() const override { return "global_avg_pool"; }
+  void backward(Backward& b) const override;
+};
+
+class GlobalAvgPoolGrad : public Op {  // (d_y: (N, C)) -> (d_x: (N, C, H, W))
+ public:
+  std::string_view name() const override { return "global_avg_pool_grad"; }
+  bool can_accumulate(int) const override { return true; }
+};
+
+}  // namespace ladarts

@@ -1,0 +1,39 @@
+// Sizes of the tiles and partial sums of a separable stage, shared by the op (which plans their memory) and
+// the CPU kernels. Everything follows from shapes alone, so results do not depend on the number of threads.
+//
+// A tile holds one image. The input lies in padded planes, one for each channel; at stride 2 a row
+// holds its even columns first and its odd ones at `half`, so that each tap reads consecutive floats.
+#pragma once
+
+#include "ops/separable_stage.h"
+
+namespace ladarts {
+
+struct SeparablePlan {
+  static constexpr int kHalo = 4;  // zeros around an image: the reach of a 5x5 kernel with dilation 2
+
+  SeparablePlan(const SeparableStage& op, const Shape& x, int max_outputs);
+
+  int64_t images;
+  int c, o;  // channels read; most outputs of a branch
+  int in_h, in_w;
+  int out_h, out_w;
+  int width;               // out_w rounded up to whole vectors
+  int half, pitch, plane;  // of the input: start of the odd columns, row to row, channel to channel
+  int g_pitch, g_plane;    // of a padded output-sized tile
+  int tile;                // one channel of an output-sized tile without halo
+  int chunks;              // the batch is cut into these for partial sums of weight gradients
+  int64_t images_per_chunk;
+
+  int64_t forward_scratch() const;  // floats of a thread
+  int64_t backward_scratch() const;
+};
+
+// Floats of one chunk's partial sums: each branch's depthwise and pointwise gradient, in order.
+int64_t separable_weight_floats(const SeparableStage& op, const Shape* operand_shapes);
+
+inline int64_t round_up(int64_t n, int64_t to) {
+  return (n + to - 1) / to * to;
+}
+
+}  // namespace ladarts

@@ -1,0 +1,39 @@
+#include "ops/flat.h"
+
+#include <cmath>
+
+#include "core/program.h"
+#include "tests/support/catch.h"
+#include "tests/support/op_case.h"
+
+using namespace ladarts;
+
+TEST_CASE("flat: copy and axpy change their target in place", "[ops][flat]") {
+  Graph g;
+  Storage x = Storage::create({100'003}), y = Storage::create({100'003}), saved = Storage::create({100'003}),
+          c = Storage::create({1});
+  std::vector<float> values(100'003);
+  for (size_t i = 0; i < values.size(); ++i) values[i] = float(i % 17);
+  x.upload(std::span<const float>(values));
+  y.upload(std::span<const float>(values));
+  c.set(-0.5f);
+  flat_copy(g.leaf(saved), g.leaf(y));
+  flat_axpy(g.leaf(y), g.leaf(x), g.leaf(c));
+  compile(g).run();
+  CHECK(saved.to_vector() == values);
+  CHECK(y.to_vector()[16] == 8.f);
+}
+
+TEST_CASE("flat: norm matches the double oracle", "[ops][flat]") {
+  testing::check({.name = "flat_norm",
+                  .inputs = {{.shape = {200'001}}},
+                  .record = [](Graph&, const std::vector<Tensor>& x) { return std::vector{flat_norm(x[0])}; },
+                  .oracle =
+                      [](const std::vector<testing::Array>& x) {
+                        testing::Array y(Shape{1});
+                        for (double v : x[0].v) y.v[0] += v * v;
+                        y.v[0] = std::sqrt(y.v[0]);
+                        return std::vector{y};
+                      },
+                  .gradients = false});
+}

@@ -1,0 +1,58 @@
+#include "ops/linear.h"
+
+#include "core/error.h"
+#include "tests/support/catch.h"
+#include "tests/support/op_case.h"
+
+using namespace ladarts;
+using namespace ladarts::testing;
+
+namespace {
+
+void check_linear(int64_t batch, int64_t features, int64_t outputs, bool with_bias) {
+  OpCase c{
+      .name = fmt::format("batch {} features {} outputs {} bias {}", batch, features, outputs, with_bias),
+      .inputs = {{.shape = {batch, features}}, {.shape = {outputs, features}}},
+      .record =
+          [](Graph&, const std::vector<Tensor>& in) {
+            return std::vector{linear(in[0], in[1], in.size() > 2 ? in[2] : Tensor{})};
+          },
+      .oracle =
+          [](const std::vector<Array>& in) {
+            const int64_t n = in[0].shape[0], i = in[0].shape[1], o = in[1].shape[0];
+            Array y(Shape{n, o});
+            for (int64_t r = 0; r < n; ++r)
+              for (int64_t k = 0; k < o; ++k) {
+                double sum = in.size() > 2 ? in[2].v[size_t(k)] : 0;
+                for (int64_t f = 0; f < i; ++f) sum += in[0].at(r, f) * in[1].at(k, f);
+                y.at(r, k) = sum;
+              }
+            return std::vector{y};
+          }};
+  if (with_bias) c.inputs.push_back({.shape = {outputs}});
+  check(c);
+}
+
+}  // namespace
+
+TEST_CASE("linear: forward and backward match the double oracle", "[ops][linear]") {
+  for (bool bias : {false, true}) {
+    check_linear(1, 1, 1, bias);
+    check_linear(3, 5, 7, bias);
+    check_linear(1, 256, 10, bias);
+    check_linear(64, 64, 10, bias);
+    check_linear(13, 130, 67, bias);
+    check_linear(33, 17, 129, bias);
+    check_linear(2, 600, 4, bias);
+  }
+}
+
+TEST_CASE("linear: shapes that do not fit are refused with the remedy", "[ops][linear]") {
+  Graph graph;
+  auto leaf = [&](Shape s) { return graph.leaf(Storage::create(s)); };
+  CHECK_THROWS_WITH(linear(leaf({2, 3}), leaf({4, 5})),
+                    ContainsSubstring("[linear] weight (4, 5) expects 5 features, x (2, 3) has 3"));
+  CHECK_THROWS_WITH(linear(leaf({2, 3, 1, 1}), leaf({4, 3})), ContainsSubstring("reshape() flattens"));
+  CHECK_THROWS_WITH(linear(leaf({2, 3}), leaf({4, 3}), leaf({3})), ContainsSubstring("bias (3) must be (4)"));
+  CHECK_THROWS_WITH(linear(leaf({2, 3}), Tensor{}), ContainsSubstring("one of them is empty"));
+}

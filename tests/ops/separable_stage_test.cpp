@@ -1,0 +1,148 @@
+#include "ops/separable_stage.h"
+
+#include <cmath>
+
+#include "tests/support/catch.h"
+#include "tests/support/op_case.h"
+
+using namespace ladarts;
+using namespace ladarts::testing;
+
+namespace {
+
+struct Branch {
+  int input, kernel, dilation, outputs;
+};
+
+struct StageCase {
+  std::string name;
+  Shape x;
+  int channels;  // read
+  int stride;
+  bool affine;
+  int inputs;
+  std::vector<Branch> branches;
+};
+
+// y of one branch, then scale and shift of its normalisation.
+std::vector<Array> branch_oracle(const Array& x, const Array* affine, const Array& depthwise,
+                                 const Array& pointwise, int channels, int stride, int dilation, double eps) {
+  Array u({x.shape[0], channels, x.shape[2], x.shape[3]});
+  for (int64_t n = 0; n < u.shape[0]; ++n)
+    for (int64_t c = 0; c < channels; ++c)
+      for (int64_t h = 0; h < u.shape[2]; ++h)
+        for (int64_t w = 0; w < u.shape[3]; ++w) {
+          double v = x.at(n, c, h, w);
+          if (affine) v = v * affine->at(0, c) + affine->at(1, c);
+          u.at(n, c, h, w) = std::max(v, 0.0);
+        }
+  const int64_t k = depthwise.shape[2], pad = dilation * (k - 1) / 2, outputs = pointwise.shape[0];
+  Array y({x.shape[0], outputs, (x.shape[2] + stride - 1) / stride, (x.shape[3] + stride - 1) / stride});
+  for (int64_t n = 0; n < y.shape[0]; ++n)
+    for (int64_t h = 0; h < y.shape[2]; ++h)
+      for (int64_t w = 0; w < y.shape[3]; ++w)
+        for (int64_t c = 0; c < channels; ++c) {
+          double t = 0;
+          for (int64_t p = 0; p < k; ++p)
+            for (int64_t q = 0; q < k; ++q)
+              t += depthwise.at(c, 0, p, q) *
+                   u.padded(n, c, h * stride - pad + p * dilation, w * stride - pad + q * dilation);
+          for (int64_t o = 0; o < outputs; ++o) y.at(n, o, h, w) += pointwise.at(o, c, 0, 0) * t;
+        }
+  Array norm({2, outputs});
+  const int64_t pixels = y.shape[2] * y.shape[3];
+  for (int64_t o = 0; o < outputs; ++o) {
+    double sum = 0, squares = 0;
+    for (int64_t n = 0; n < y.shape[0]; ++n)
+      for (int64_t i = 0; i < pixels; ++i) sum += y.v[size_t((n * outputs + o) * pixels + i)];
+    const double mean = sum / double(y.shape[0] * pixels);
+    for (int64_t n = 0; n < y.shape[0]; ++n)
+      for (int64_t i = 0; i < pixels; ++i)
+        squares += std::pow(y.v[size_t((n * outputs + o) * pixels + i)] - mean, 2);
+    norm.at(0, o) = 1 / std::sqrt(squares / double(y.shape[0] * pixels) + eps);
+    norm.at(1, o) = -mean * norm.at(0, o);
+  }
+  return {y, norm};
+}
+
+OpCase make(const StageCase& s) {
+  OpCase c;
+  c.name = s.name;
+  for (int i = 0; i < s.inputs; ++i) c.inputs.push_back({.shape = s.x});
+  if (s.affine)
+    for (int i = 0; i < s.inputs; ++i) c.inputs.push_back({.shape = {2, s.channels}, .low = .2f, .high = 1});
+  for (const Branch& b : s.branches) {
+    c.inputs.push_back({.shape = {s.channels, 1, b.kernel, b.kernel}});
+    c.inputs.push_back({.shape = {b.outputs, s.channels, 1, 1}});
+  }
+  const size_t weights = size_t(s.inputs) * (s.affine ? 2 : 1);
+  constexpr float eps = 1e-3f;
+  c.record = [=](Graph&, const std::vector<Tensor>& x) {
+    std::vector<DeferredNorm> inputs;
+    for (int i = 0; i < s.inputs; ++i)
+      inputs.push_back({x[size_t(i)], s.affine ? x[size_t(s.inputs + i)] : Tensor{}});
+    std::vector<SeparableBranch> branches;
+    for (size_t b = 0; b < s.branches.size(); ++b)
+      branches.push_back(
+          {s.branches[b].input, x[weights + 2 * b], x[weights + 2 * b + 1], s.branches[b].dilation});
+    std::vector<Tensor> outputs;
+    const int channels = s.channels == s.x[1] ? 0 : s.channels;
+    for (const DeferredNorm& y : separable_stage(inputs, branches, {channels, s.stride, eps})) {
+      outputs.push_back(y.y);
+      outputs.push_back(y.affine);
+    }
+    return outputs;
+  };
+  c.oracle = [=](const std::vector<Array>& x) {
+    std::vector<Array> outputs;
+    for (size_t b = 0; b < s.branches.size(); ++b) {
+      const int i = s.branches[b].input;
+      for (Array& y :
+           branch_oracle(x[size_t(i)], s.affine ? &x[size_t(s.inputs + i)] : nullptr, x[weights + 2 * b],
+                         x[weights + 2 * b + 1], s.channels, s.stride, s.branches[b].dilation, eps))
+        outputs.push_back(std::move(y));
+    }
+    return outputs;
+  };
+  c.rtol = 1e-3;  // sums over the batch of products of sums
+  c.atol = 2e-3;
+  c.probes = 10;
+  return c;
+}
+
+const std::vector<Branch> kAll{{0, 3, 1, 4}, {0, 5, 1, 4}, {0, 3, 2, 4}, {0, 5, 2, 4}};
+
+}  // namespace
+
+TEST_CASE("separable stage: every kernel, stride and width matches the double oracle",
+          "[ops][separable_stage]") {
+  check(make({"part of the channels", {3, 8, 16, 16}, 4, 1, false, 1, kAll}));
+  check(make({"part of the channels, stride 2", {3, 8, 16, 16}, 4, 2, false, 1, kAll}));
+  check(make({"eight columns", {2, 4, 8, 8}, 4, 1, false, 1, kAll}));
+  check(make({"odd sides", {2, 5, 7, 9}, 5, 1, false, 1, {{0, 3, 1, 3}, {0, 5, 2, 6}}}));
+  check(make({"odd sides, stride 2", {2, 3, 9, 17}, 3, 2, false, 1, {{0, 5, 1, 5}, {0, 3, 2, 2}}}));
+  check(make({"one pixel", {4, 3, 1, 1}, 3, 1, false, 1, {{0, 3, 1, 2}, {0, 5, 2, 3}}}));
+  check(make({"one column, stride 2", {4, 2, 3, 1}, 2, 2, false, 1, {{0, 5, 1, 2}}}));
+}
+
+TEST_CASE("separable stage: inputs with a deferred normalisation", "[ops][separable_stage]") {
+  check(make({"two inputs", {3, 4, 16, 16}, 4, 1, true, 2, {{0, 3, 1, 4}, {1, 5, 1, 4}}}));
+  check(make({"shared input", {2, 8, 8, 8}, 8, 1, true, 2, {{0, 3, 1, 8}, {1, 5, 1, 9}, {0, 5, 1, 4}}}));
+  check(make({"stride 2", {2, 3, 10, 12}, 3, 2, true, 1, {{0, 3, 1, 3}, {0, 5, 1, 3}}}));
+}
+
+TEST_CASE("separable stage: more images than chunks", "[ops][separable_stage]") {
+  check(make({"35 images", {35, 2, 4, 5}, 2, 1, true, 1, {{0, 3, 1, 2}, {0, 5, 1, 2}}}));
+}
+
+TEST_CASE("separable stage: refuses what does not fit, naming shapes", "[ops][separable_stage]") {
+  Graph g;
+  const Tensor x = g.leaf(Storage::create({2, 4, 8, 8})), p = g.leaf(Storage::create({4, 4, 1, 1}));
+  const Tensor d3 = g.leaf(Storage::create({4, 1, 3, 3})), d7 = g.leaf(Storage::create({4, 1, 7, 7}));
+  CHECK_THROWS_WITH(separable_stage({{x, {}}}, {{0, d7, p}}),
+                    ContainsSubstring("[separable_stage] depthwise weight (4, 1, 7, 7)"));
+  CHECK_THROWS_WITH(separable_stage({{x, {}}}, {{1, d3, p}}), ContainsSubstring("branch reads input 1 of 1"));
+  CHECK_THROWS_WITH(separable_stage({{x, {}}}, {{0, d3, p}}, {.channels = 2}),
+                    ContainsSubstring("must be (2, 1, K, K)"));
+  CHECK_THROWS_WITH(separable_stage({{x, {}}}, {{0, d3, p, 3}}), ContainsSubstring("dilation 3"));
+}
