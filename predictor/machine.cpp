@@ -1,0 +1,100 @@
+#include "predictor/machine.h"
+
+#include <sched.h>
+#include <sys/utsname.h>
+
+#include <charconv>
+#include <fstream>
+
+#include "core/kernel.h"
+#include "ladarts_commit.h"
+
+namespace ladarts {
+
+namespace {
+
+std::string trimmed(std::string s) {
+  const auto begin = s.find_first_not_of(" \t\n");
+  if (begin == std::string::npos) return "";
+  return s.substr(begin, s.find_last_not_of(" \t\n") - begin + 1);
+}
+
+// The value of the first of these keys in /proc/cpuinfo's "key : value" lines.
+std::string cpuinfo(std::initializer_list<const char*> keys) {
+  for (const char* key : keys) {
+    std::ifstream file("/proc/cpuinfo");
+    for (std::string line; std::getline(file, line);) {
+      const auto colon = line.find(':');
+      if (colon != std::string::npos && trimmed(line.substr(0, colon)) == key)
+        return trimmed(line.substr(colon + 1));
+    }
+  }
+  return "";
+}
+
+std::string first_line(const char* path) {
+  std::ifstream file(path);
+  std::string line;
+  std::getline(file, line);
+  return trimmed(line);
+}
+
+double number(const std::string& text) {
+  double value = 0;
+  std::from_chars(text.data(), text.data() + text.size(), value);
+  return value;
+}
+
+double clock_mhz() {
+  const double khz = number(first_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq"));
+  return khz > 0 ? khz / 1e3 : number(cpuinfo({"cpu MHz"}));
+}
+
+// The family tells CPUs apart whose model name is cut short ("AMD EPYC" in some virtual machines).
+std::string cpu_name() {
+  const std::string name = cpuinfo({"model name", "Model", "Hardware", "cpu model"});
+  if (name.empty()) return "unknown";
+  const std::string family = cpuinfo({"cpu family"}), model = cpuinfo({"model"});
+  return family.empty() || model.empty() ? name : name + " (family " + family + " model " + model + ")";
+}
+
+int available_cores() {
+  cpu_set_t set;
+  return sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 1;
+}
+
+}  // namespace
+
+Machine this_machine() {
+  Machine m;
+  m.cpu = cpu_name();
+  m.cores = available_cores();
+  m.isa = to_string(current_cpu_isa());
+  m.clock_mhz = clock_mhz();
+  m.governor = first_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor");
+  utsname name{};
+  if (uname(&name) == 0) {
+    m.os = std::string(name.sysname) + " " + name.release + " " + name.machine;
+    m.hostname = name.nodename;
+  }
+  return m;
+}
+
+std::string library_version() {
+  return LADARTS_VERSION;
+}
+
+std::string library_commit() {
+  return LADARTS_COMMIT;
+}
+
+void describe_cpu(CostContext& context, int threads) {
+  const Machine m = this_machine();
+  context.device = m.cpu;
+  context.device_kind = "cpu";
+  context.threads = threads;
+  context.isa = m.isa;
+  context.library_version = library_version();
+}
+
+}  // namespace ladarts

@@ -1,0 +1,109 @@
+#include "predictor/measure.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <numeric>
+
+#include "core/error.h"
+
+namespace ladarts {
+
+namespace {
+
+constexpr int kWarmupWindow = 3;
+constexpr double kStationary = 0.02;
+
+double monotonic_seconds() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+double median_of_sorted(std::span<const double> v) {
+  const size_t n = v.size();
+  return n % 2 ? v[n / 2] : 0.5 * (v[n / 2 - 1] + v[n / 2]);
+}
+
+double median_of(std::vector<double> v) {
+  std::sort(v.begin(), v.end());
+  return median_of_sorted(v);
+}
+
+// Distribution-free: the order statistics of ranks n/2 -+ 0.98 sqrt(n) enclose the median with 95%
+// confidence.
+double median_error_of_sorted(std::span<const double> v) {
+  const double n = double(v.size()), reach = 0.98 * std::sqrt(n);
+  const auto low = size_t(std::max(0.0, std::floor(n / 2 - reach)));
+  const auto high = size_t(std::min(n - 1, std::ceil(n / 2 + reach) - 1));
+  return 0.5 * (v[high] - v[low]);
+}
+
+// The median of the last window is not clearly below that of the window before: caches, page faults and
+// clocks have settled.
+bool stationary(const std::vector<double>& times) {
+  if (times.size() < 2 * kWarmupWindow) return false;
+  const auto window = [&](size_t back) {
+    const auto end = times.end() - std::ptrdiff_t(back * kWarmupWindow);
+    return median_of({end - kWarmupWindow, end});
+  };
+  return window(0) > (1 - kStationary) * window(1);
+}
+
+void check(const MeasureOptions& o) {
+  require(o.min_warmup_runs >= 0 && o.max_warmup_runs >= o.min_warmup_runs && o.min_repeats >= 1 &&
+              o.max_repeats >= o.min_repeats && o.target_error >= 0 && o.time_budget_s >= 0,
+          "[measure] needs 0 <= min_warmup_runs ({}) <= max_warmup_runs ({}), 1 <= min_repeats ({}) <= "
+          "max_repeats ({}), target_error ({}) and time_budget_s ({}) not negative",
+          o.min_warmup_runs, o.max_warmup_runs, o.min_repeats, o.max_repeats, o.target_error,
+          o.time_budget_s);
+}
+
+}  // namespace
+
+Timing summarise_times(std::span<const double> milliseconds) {
+  require(!milliseconds.empty(), "[measure] no times to summarise");
+  std::vector<double> sorted(milliseconds.begin(), milliseconds.end());
+  std::sort(sorted.begin(), sorted.end());
+  Timing t;
+  t.repeats = int(sorted.size());
+  t.median_ms = median_of_sorted(sorted);
+  t.min_ms = sorted.front();
+  t.mean_ms = std::accumulate(sorted.begin(), sorted.end(), 0.0) / double(sorted.size());
+  std::vector<double> deviations;
+  for (const double x : sorted) deviations.push_back(std::abs(x - t.median_ms));
+  if (t.median_ms > 0) {
+    t.relative_spread = 1.4826 * median_of(std::move(deviations)) / t.median_ms;
+    t.relative_error = median_error_of_sorted(sorted) / t.median_ms;
+  }
+  return t;
+}
+
+Timing measure(const std::function<void()>& run, const MeasureOptions& options) {
+  check(options);
+  const auto now = [&] { return options.now ? options.now() : monotonic_seconds(); };
+  const auto timed_ms = [&] {
+    const double begin = now();
+    run();
+    return (now() - begin) * 1e3;
+  };
+  const double start = now();
+  const auto in_time = [&] { return now() - start < options.time_budget_s; };
+
+  std::vector<double> times;
+  while (int(times.size()) < options.min_warmup_runs ||
+         (int(times.size()) < options.max_warmup_runs && in_time() && !stationary(times)))
+    times.push_back(timed_ms());
+  const int warmup_runs = int(times.size());
+
+  times.clear();
+  Timing timing;
+  do {
+    times.push_back(timed_ms());
+    if (int(times.size()) < options.min_repeats) continue;
+    timing = summarise_times(times);
+    if (timing.relative_error <= options.target_error || !in_time()) break;
+  } while (int(times.size()) < options.max_repeats);
+  timing.warmup_runs = warmup_runs;
+  return timing;
+}
+
+}  // namespace ladarts

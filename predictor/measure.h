@@ -1,0 +1,40 @@
+// Timing of something that runs in milliseconds: warm up until it is stationary, then time single runs until
+// the median is known well enough.
+#pragma once
+
+#include <functional>
+#include <span>
+#include <vector>
+
+namespace ladarts {
+
+struct MeasureOptions {
+  int min_warmup_runs = 3;
+  int max_warmup_runs = 30;
+  int min_repeats = 11;
+  int max_repeats = 101;
+  // Repeating ends when the 95% confidence interval of the median is within +- this fraction of it...
+  double target_error = 0.01;
+  // ...or when this much time has passed, warm-up included (but never before the minimum numbers of runs).
+  double time_budget_s = 2.0;
+  std::function<double()> now = {};  // seconds, for tests; the monotonic clock if not given
+};
+
+struct Timing {
+  double median_ms = 0;        // of the times of single runs
+  double relative_spread = 0;  // 1.4826 * median absolute deviation / median: a robust standard deviation
+  double relative_error = 0;   // half width of the median's 95% confidence interval / median
+  double min_ms = 0;
+  double mean_ms = 0;
+  int repeats = 0;
+  int warmup_runs = 0;
+};
+
+// Calls run() repeatedly and times each call. Warm-up ends when the median of three
+// runs is no longer more than 2% below that of the three runs before. What run() throws passes through.
+Timing measure(const std::function<void()>& run, const MeasureOptions& options = {});
+
+// The summary of given times of single runs (warmup_runs stays 0).
+Timing summarise_times(std::span<const double> milliseconds);
+
+}  // namespace ladarts

@@ -1,0 +1,330 @@
+#include "predictor/measurement_store.h"
+
+#include <chrono>
+#include <thread>
+
+#include <variant>
+
+#include "core/clock.h"
+#include "core/error.h"
+#include "predictor/machine.h"
+#include "predictor/sqlite.h"
+
+namespace ladarts {
+
+namespace {
+
+constexpr int64_t kApplicationId = 0x6c614d73;  // "laMs": tells our files from other SQLite databases
+constexpr int64_t kSchemaVersion = 1;
+
+constexpr const char* kSchema = R"sql(
+CREATE TABLE contexts (
+  id INTEGER PRIMARY KEY,
+  metric TEXT NOT NULL, unit TEXT NOT NULL, space TEXT NOT NULL, network TEXT NOT NULL,
+  batch INTEGER NOT NULL, image_size INTEGER NOT NULL,
+  device TEXT NOT NULL, device_kind TEXT NOT NULL, threads INTEGER NOT NULL,
+  precision TEXT NOT NULL, isa TEXT NOT NULL, library_version TEXT NOT NULL,
+  UNIQUE (metric, unit, space, network, batch, image_size, device, device_kind, threads, precision, isa,
+          library_version)
+);
+CREATE TABLE measurements (
+  id INTEGER PRIMARY KEY,
+  context_id INTEGER NOT NULL REFERENCES contexts (id),
+  architecture TEXT NOT NULL,
+  replica INTEGER NOT NULL,
+  median REAL NOT NULL, relative_spread REAL NOT NULL, min REAL NOT NULL, mean REAL NOT NULL,
+  repeats INTEGER NOT NULL, warmup_runs INTEGER NOT NULL,
+  status TEXT NOT NULL,
+  seed INTEGER NOT NULL,          -- the bits of an unsigned number
+  sample_index INTEGER NOT NULL,
+  commit_id TEXT NOT NULL, governor TEXT NOT NULL, clock_mhz REAL NOT NULL, hostname TEXT NOT NULL,
+  utc_time TEXT NOT NULL,
+  UNIQUE (context_id, architecture, replica)
+);
+)sql";
+
+constexpr const char* kContextColumns =
+    "metric, unit, space, network, batch, image_size, device, device_kind, threads, precision, isa, "
+    "library_version";
+constexpr int kContextColumnCount = 12;
+
+constexpr const char* kRowColumns =
+    "architecture, replica, median, relative_spread, min, mean, repeats, warmup_runs, status, seed, "
+    "sample_index, commit_id, governor, clock_mhz, hostname, utc_time";
+
+void bind_context(sqlite::Statement& s, const CostContext& c) {
+  s.bind(0, c.metric).bind(1, c.unit).bind(2, c.space).bind(3, c.network);
+  s.bind(4, c.batch).bind(5, c.image_size).bind(6, c.device).bind(7, c.device_kind);
+  s.bind(8, c.threads).bind(9, c.precision).bind(10, c.isa).bind(11, c.library_version);
+}
+
+CostContext read_context(const sqlite::Statement& s, int first) {
+  CostContext c;
+  c.metric = s.text(first);
+  c.unit = s.text(first + 1);
+  c.space = s.text(first + 2);
+  c.network = s.text(first + 3);
+  c.batch = int(s.integer(first + 4));
+  c.image_size = int(s.integer(first + 5));
+  c.device = s.text(first + 6);
+  c.device_kind = s.text(first + 7);
+  c.threads = int(s.integer(first + 8));
+  c.precision = s.text(first + 9);
+  c.isa = s.text(first + 10);
+  c.library_version = s.text(first + 11);
+  return c;
+}
+
+void bind_row(sqlite::Statement& s, int64_t context_id, const Measurement& m) {
+  s.bind(0, context_id).bind(1, m.architecture).bind(2, m.replica);
+  s.bind(3, m.median).bind(4, m.relative_spread).bind(5, m.min).bind(6, m.mean);
+  s.bind(7, m.repeats).bind(8, m.warmup_runs).bind(9, m.status);
+  s.bind(10, int64_t(m.seed)).bind(11, m.sample_index);
+  s.bind(12, m.commit).bind(13, m.governor).bind(14, m.clock_mhz).bind(15, m.hostname);
+  s.bind(16, m.utc_time.empty() ? utc_now() : m.utc_time);
+}
+
+Measurement read_row(const sqlite::Statement& s, int first) {
+  Measurement m;
+  m.id = s.integer(first);
+  m.architecture = s.text(first + 1);
+  m.replica = int(s.integer(first + 2));
+  m.median = s.real(first + 3);
+  m.relative_spread = s.real(first + 4);
+  m.min = s.real(first + 5);
+  m.mean = s.real(first + 6);
+  m.repeats = int(s.integer(first + 7));
+  m.warmup_runs = int(s.integer(first + 8));
+  m.status = s.text(first + 9);
+  m.seed = uint64_t(s.integer(first + 10));
+  m.sample_index = s.integer(first + 11);
+  m.commit = s.text(first + 12);
+  m.governor = s.text(first + 13);
+  m.clock_mhz = s.real(first + 14);
+  m.hostname = s.text(first + 15);
+  m.utc_time = s.text(first + 16);
+  return m;
+}
+
+// A WHERE clause with its parameters, from the fields of a filter that are set.
+class Where {
+ public:
+  explicit Where(const MeasurementFilter& f) {
+    if (f.context) {
+      const CostContext& c = *f.context;
+      text("metric", c.metric), text("unit", c.unit), text("space", c.space), text("network", c.network);
+      number("batch", c.batch), number("image_size", c.image_size), text("device", c.device);
+      text("device_kind", c.device_kind), number("threads", c.threads), text("precision", c.precision);
+      text("isa", c.isa), text("library_version", c.library_version);
+    }
+    if (f.metric) text("metric", *f.metric);
+    if (f.space) text("space", *f.space);
+    if (f.device) text("device", *f.device);
+    if (f.device_kind) text("device_kind", *f.device_kind);
+    if (f.architecture) text("architecture", *f.architecture);
+    if (f.status) text("status", *f.status);
+    if (f.batch) number("batch", *f.batch);
+    if (f.image_size) number("image_size", *f.image_size);
+    if (f.threads) number("threads", *f.threads);
+    if (f.replica) number("replica", *f.replica);
+    if (f.seed) number("seed", int64_t(*f.seed));
+  }
+
+  // SELECT `columns` over both tables, where the filter matches.
+  std::string select(const std::string& columns, const char* tail = "") const {
+    return fmt::format("SELECT {} FROM measurements JOIN contexts ON contexts.id = context_id {} {}", columns,
+                       clause_, tail);
+  }
+  void bind(sqlite::Statement& s) const {
+    for (size_t i = 0; i < values_.size(); ++i)
+      std::visit([&](const auto& v) { s.bind(int(i), v); }, values_[i]);
+  }
+
+ private:
+  void condition(const char* column) {
+    clause_ += fmt::format("{} {} = ?", clause_.empty() ? "WHERE" : " AND", column);
+  }
+  void text(const char* column, const std::string& value) {
+    condition(column);
+    values_.emplace_back(value);
+  }
+  void number(const char* column, int64_t value) {
+    condition(column);
+    values_.emplace_back(value);
+  }
+  std::string clause_;
+  std::vector<std::variant<int64_t, std::string>> values_;
+};
+
+// The switch to a write-ahead log needs the file for itself for a moment and, unlike other statements, does
+// not wait for it. File systems without shared memory keep the rollback journal, which is as safe.
+void use_write_ahead_log(sqlite::Database& db) {
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(db.busy_timeout_ms());
+  for (;;) {
+    const int code = sqlite3_exec(db.handle(), "PRAGMA journal_mode=WAL", nullptr, nullptr, nullptr);
+    if (code == SQLITE_OK) return;
+    if ((code & 0xff) != SQLITE_BUSY || std::chrono::steady_clock::now() > deadline) db.fail(code);
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+}
+
+int64_t user_tables(sqlite::Database& db) {
+  return db.query_int("SELECT count(*) FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%'");
+}
+
+// Whether the file is a store of this schema; false where it is empty. Throws Error for anything else.
+bool has_schema(sqlite::Database& db) {
+  const std::string path = db.path().string();
+  if (user_tables(db) == 0) return false;
+  require(db.query_int("PRAGMA application_id") == kApplicationId,
+          "[store] '{}' is an SQLite database of another program; give another path", path);
+  const int64_t version = db.query_int("PRAGMA user_version");
+  require(version <= kSchemaVersion,
+          "[store] '{}' has schema {}, written by a newer ladarts; this one reads up to {}: update ladarts",
+          path, version, kSchemaVersion);
+  return true;
+}
+
+void prepare_schema(sqlite::Database& db) {
+  if (has_schema(db)) return;
+  sqlite::Transaction transaction(db);
+  if (has_schema(db)) return;  // another process was faster
+  db.exec(kSchema);
+  db.exec(fmt::format("PRAGMA application_id={}; PRAGMA user_version={}", kApplicationId, kSchemaVersion));
+  transaction.commit();
+}
+
+// The id of a context's row, which is made where there is none.
+int64_t context_id(sqlite::Database& db, const CostContext& context) {
+  sqlite::Statement add(db, fmt::format("INSERT INTO contexts ({}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?) "
+                                        "ON CONFLICT DO NOTHING",
+                                        kContextColumns));
+  bind_context(add, context);
+  add.step();
+  sqlite::Statement find(
+      db,
+      "SELECT id FROM contexts WHERE metric=? AND unit=? AND space=? AND network=? AND batch=? AND "
+      "image_size=? AND device=? AND device_kind=? AND threads=? AND precision=? AND isa=? AND "
+      "library_version=?");
+  bind_context(find, context);
+  LADARTS_CHECK(find.step());
+  return find.integer(0);
+}
+
+}  // namespace
+
+MeasurementStore::MeasurementStore(const std::filesystem::path& path, Access access, int busy_timeout_ms)
+    : path_(path) {
+  std::error_code ignored;
+  const bool exists = std::filesystem::exists(path, ignored);
+  require(exists || access == Access::create,
+          "[store] there is no file '{}'; measure some architectures first, or check the path",
+          path.string());
+  require(!std::filesystem::is_directory(path, ignored), "[store] '{}' is a folder; give the path of a file",
+          path.string());
+  const sqlite::Mode mode = access == Access::create      ? sqlite::Mode::create
+                            : access == Access::read_only ? sqlite::Mode::read_only
+                                                          : sqlite::Mode::read_write;
+  db_ = std::make_unique<sqlite::Database>(path, mode, busy_timeout_ms);
+  if (access == Access::create) {
+    has_schema(*db_);  // a file of another program is refused before anything is changed in it
+    use_write_ahead_log(*db_);
+    prepare_schema(*db_);
+  } else {
+    require(has_schema(*db_), "[store] '{}' is empty; measure some architectures first", path.string());
+  }
+  if (access != Access::read_only) db_->exec("PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON");
+}
+
+MeasurementStore::~MeasurementStore() = default;
+MeasurementStore::MeasurementStore(MeasurementStore&&) noexcept = default;
+MeasurementStore& MeasurementStore::operator=(MeasurementStore&&) noexcept = default;
+
+bool MeasurementStore::insert(const Measurement& row) {
+  return insert(std::span<const Measurement>(&row, 1)) == 1;
+}
+
+int64_t MeasurementStore::insert(std::span<const Measurement> rows) {
+  sqlite::Transaction transaction(*db_);
+  sqlite::Statement add(*db_, fmt::format("INSERT INTO measurements (context_id, {0}) VALUES "
+                                          "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) "
+                                          "ON CONFLICT DO UPDATE SET ({0}) = (excluded.architecture, "
+                                          "excluded.replica, excluded.median, excluded.relative_spread, "
+                                          "excluded.min, excluded.mean, excluded.repeats, "
+                                          "excluded.warmup_runs, excluded.status, excluded.seed, "
+                                          "excluded.sample_index, excluded.commit_id, excluded.governor, "
+                                          "excluded.clock_mhz, excluded.hostname, excluded.utc_time) "
+                                          "WHERE measurements.status <> 'ok'",
+                                          kRowColumns));
+  int64_t added = 0, id = 0;
+  const CostContext* context = nullptr;
+  for (const Measurement& row : rows) {
+    if (!context || row.context != *context) id = context_id(*db_, row.context);
+    context = &row.context;
+    bind_row(add, id, row);
+    add.step();
+    added += sqlite3_changes(db_->handle());
+    add.reset();
+  }
+  transaction.commit();
+  return added;
+}
+
+std::vector<Measurement> MeasurementStore::rows(const MeasurementFilter& filter) const {
+  const Where where(filter);
+  sqlite::Statement s(*db_, where.select(fmt::format("{}, measurements.id, {}", kContextColumns, kRowColumns),
+                                         "ORDER BY sample_index, measurements.id"));
+  where.bind(s);
+  std::vector<Measurement> result;
+  while (s.step()) {
+    result.push_back(read_row(s, kContextColumnCount));
+    result.back().context = read_context(s, 0);
+  }
+  return result;
+}
+
+int64_t MeasurementStore::count(const MeasurementFilter& filter) const {
+  const Where where(filter);
+  sqlite::Statement s(*db_, where.select("count(*)"));
+  where.bind(s);
+  return s.step() ? s.integer(0) : 0;
+}
+
+std::set<std::string> MeasurementStore::architectures(const MeasurementFilter& filter) const {
+  const Where where(filter);
+  sqlite::Statement s(*db_, where.select("DISTINCT architecture"));
+  where.bind(s);
+  std::set<std::string> result;
+  while (s.step()) result.insert(s.text(0));
+  return result;
+}
+
+std::set<int64_t> MeasurementStore::sample_indices(const MeasurementFilter& filter) const {
+  const Where where(filter);
+  sqlite::Statement s(*db_, where.select("DISTINCT sample_index"));
+  where.bind(s);
+  std::set<int64_t> result;
+  while (s.step())
+    if (s.integer(0) >= 0) result.insert(s.integer(0));
+  return result;
+}
+
+std::vector<std::pair<CostContext, int64_t>> MeasurementStore::contexts(
+    const MeasurementFilter& filter) const {
+  const Where where(filter);
+  sqlite::Statement s(*db_, where.select(fmt::format("{}, count(*)", kContextColumns),
+                                         "GROUP BY contexts.id ORDER BY contexts.id"));
+  where.bind(s);
+  std::vector<std::pair<CostContext, int64_t>> result;
+  while (s.step()) result.emplace_back(read_context(s, 0), s.integer(kContextColumnCount));
+  return result;
+}
+
+void MeasurementStore::verify() const {
+  const std::string finding = db_->query_text("PRAGMA integrity_check(1)");
+  require(finding == "ok",
+          "[store] '{}' is damaged: {}; 'sqlite3 OLD .recover | sqlite3 NEW' saves what can be read",
+          path_.string(), finding);
+}
+
+}  // namespace ladarts

@@ -1,0 +1,91 @@
+// Measurements in an SQLite file. Every insert is one durable transaction (write-ahead log, synchronous=FULL:
+// an fsync costs far less than a measurement), so a process killed at any moment loses at most the row it was
+// about to insert. Several processes may read and write one store. A store is used by one thread at a time.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <set>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "predictor/cost_context.h"
+
+namespace ladarts {
+
+namespace sqlite {
+class Database;
+}
+
+struct Measurement {
+  int64_t id = 0;  // given by the store
+  // What identifies it: no two rows of a store agree in all of these.
+  CostContext context;
+  std::string architecture;  // key of the architecture, unique within its space
+  int replica = 0;           // 0, or the number of a repetition made to learn the noise floor
+
+  double median = 0;           // cost, in context.unit
+  double relative_spread = 0;  // of single runs: 1.4826 * median absolute deviation / median
+  double min = 0;
+  double mean = 0;
+  int repeats = 0;
+  int warmup_runs = 0;
+  std::string status = "ok";  // anything else says why there is no cost
+
+  // Where it came from.
+  uint64_t seed = 0;          // of the sampler
+  int64_t sample_index = -1;  // -1: not from a sampler
+  std::string commit;
+  std::string governor;  // of the CPU's clock; empty where unreadable
+  double clock_mhz = 0;  // 0 where unreadable
+  std::string hostname;
+  std::string utc_time;  // "2026-01-31T23:59:59Z"; filled by insert() where empty
+};
+
+// Empty fields match everything.
+struct MeasurementFilter {
+  std::optional<CostContext> context = {};  // all of it
+  std::optional<std::string> metric = {}, space = {}, device = {}, device_kind = {}, architecture = {},
+                             status = {};
+  std::optional<int> batch = {}, image_size = {}, threads = {}, replica = {};
+  std::optional<uint64_t> seed = {};
+};
+
+class MeasurementStore {
+ public:
+  enum class Access { create, existing, read_only };
+
+  // Throws Error saying what is wrong and what to do: no such file, not a database, a database of another
+  // program, damaged, written by a newer ladarts, no permission, locked for longer than `busy_timeout_ms`.
+  explicit MeasurementStore(const std::filesystem::path& path, Access access = Access::create,
+                            int busy_timeout_ms = 10'000);
+  ~MeasurementStore();
+  MeasurementStore(MeasurementStore&&) noexcept;
+  MeasurementStore& operator=(MeasurementStore&&) noexcept;
+
+  // False, and nothing is changed, where a row of the same identity is present, unless that one's status is
+  // not "ok": then it is replaced. Throws Error on a full disk or a lock; what was there before stays.
+  bool insert(const Measurement& row);
+  // All in one transaction, or nothing; returns how many were new.
+  int64_t insert(std::span<const Measurement> rows);
+
+  std::vector<Measurement> rows(const MeasurementFilter& filter = {}) const;  // by sample index, then id
+  int64_t count(const MeasurementFilter& filter = {}) const;
+  std::set<std::string> architectures(const MeasurementFilter& filter = {}) const;
+  std::set<int64_t> sample_indices(const MeasurementFilter& filter = {}) const;
+  // Every context that has rows, with their number: what a user may ask for.
+  std::vector<std::pair<CostContext, int64_t>> contexts(const MeasurementFilter& filter = {}) const;
+  // Reads the whole file; throws Error naming the first defect.
+  void verify() const;
+
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  std::filesystem::path path_;
+  std::unique_ptr<sqlite::Database> db_;
+};
+
+}  // namespace ladarts

@@ -1,0 +1,236 @@
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+#include <optional>
+
+#include "core/error.h"
+#include "core/gradients.h"
+#include "core/philox.h"
+#include "core/program.h"
+#include "ops/losses.h"
+#include "ops/optimizer.h"
+#include "ops/schedule.h"
+#include "predictor/additive.h"
+#include "predictor/mlp.h"
+
+namespace ladarts {
+
+// Trains all members at once: one Program for a step of each, one for their validation errors.
+class MlpTrainer {
+ public:
+  MlpTrainer(MlpRegressor& model, const Dataset& data, const MlpOptions& options);
+  void train();
+
+ private:
+  struct Member {
+    Split rows;                                        // test: the rows that choose its weights
+    Storage step_features, step_costs;                 // (B, F), (B, 1)
+    Storage check_features, check_costs, check_error;  // (V, F), (V, 1), (1)
+    double best_error = std::numeric_limits<double>::infinity();
+    Random order{0};
+  };
+
+  void choose_rows();
+  void scale_costs();
+  void start_at_additive_fit(int member);
+  void record_step();
+  void record_check();
+  void run_epoch();
+  bool check_members();  // whether any got better; keeps the weights of those
+  void gather(const std::vector<int64_t>& rows, int64_t begin, const Storage& features, const Storage& costs);
+  std::vector<Storage> weights_of(int member) const;
+  // Layers this small take less time than handing them to other threads.
+  ThreadPool* pool() { return model_.layers_.count() < kSerialWeights ? &serial_ : nullptr; }
+  Device device() const { return model_.scale_.buffer()->device(); }
+  Storage scratch(Shape shape) const { return Storage::create(shape, DType::f32, device()); }
+
+  static constexpr int64_t kSerialWeights = 200'000;
+  ThreadPool serial_{1};
+  MlpRegressor& model_;
+  const Dataset& data_;
+  const MlpOptions& options_;
+  int64_t batch_ = 0;
+  std::vector<Member> members_;
+  std::vector<std::vector<std::vector<float>>> best_;  // [member][storage]
+  Storage learning_rate_;
+  std::optional<Program> step_, check_;
+  std::vector<float> feature_rows_, cost_rows_;
+};
+
+MlpTrainer::MlpTrainer(MlpRegressor& model, const Dataset& data, const MlpOptions& options)
+    : model_(model), data_(data), options_(options), learning_rate_(scratch(Shape{1})) {
+  choose_rows();
+  scale_costs();
+  if (options.linear_skip)
+    for (int k = 0; k < options.members; ++k) start_at_additive_fit(k);
+  record_step();
+  record_check();
+}
+
+void MlpTrainer::choose_rows() {
+  const std::vector<Split> splits =
+      options_.members == 1 ? std::vector{split_rows(data_, options_.validation_fraction, options_.seed)}
+                            : fold_rows(data_, options_.members, options_.seed);
+  batch_ = options_.batch;
+  for (size_t k = 0; k < splits.size(); ++k) {
+    members_.emplace_back().rows = splits[k];
+    members_.back().order = Random(options_.seed, 0x6f72646572 + (uint64_t(k) << 40));  // streams "order"
+    batch_ = std::min(batch_, int64_t(splits[k].train.size()));
+  }
+}
+
+// The network's output is to have mean 0 and deviation 1 over the costs.
+void MlpTrainer::scale_costs() {
+  const double n = double(data_.costs.size());
+  const double mean = std::accumulate(data_.costs.begin(), data_.costs.end(), 0.0) / n;
+  double squares = 0;
+  for (const double c : data_.costs) squares += (c - mean) * (c - mean);
+  const double deviation = std::sqrt(squares / n);
+  model_.shift_.set(float(mean));
+  model_.scale_.set(float(deviation > 1e-6 * mean ? deviation : mean));  // all costs may be the same
+}
+
+void MlpTrainer::start_at_additive_fit(int member) {
+  const Dataset rows = data_.subset(members_[size_t(member)].rows.train);
+  const auto additive = fit_additive(rows, {.seed = options_.seed});
+  const float scale = model_.scale_.item(), shift = model_.shift_.item();
+  for (const auto& [name, storage] : additive->weights()) {
+    std::vector<float> values = storage.to_vector();
+    for (float& v : values) v = (v - (name == "intercept" ? shift : 0)) / scale;
+    const char* target = name == "intercept" ? "bias" : "weight";
+    const auto* entry = model_.skips_.find(fmt::format("member{}.skip.{}", member, target));
+    LADARTS_CHECK(entry != nullptr);
+    entry->value.upload(std::span<const float>(values));
+  }
+}
+
+void MlpTrainer::record_step() {
+  Graph graph;
+  std::vector<Tensor> losses;
+  for (size_t k = 0; k < members_.size(); ++k) {
+    Member& m = members_[k];
+    m.step_features = scratch(Shape{batch_, model_.features_});
+    m.step_costs = scratch(Shape{batch_, 1});
+    const Tensor y = model_.record_units(model_.record_member(int(k), graph.leaf(m.step_features)));
+    losses.push_back(relative_error_loss(y, graph.leaf(m.step_costs)));
+  }
+  std::vector<Tensor> wrt;
+  std::vector<Storage> into;
+  std::vector<ParameterSet*> sets = {&model_.layers_};
+  if (model_.linear_skip_) sets.push_back(&model_.skips_);
+  for (ParameterSet* set : sets) {
+    for (const Tensor& t : set->leaves(graph)) wrt.push_back(t);
+    for (const Storage& s : set->gradient_storages()) into.push_back(s);
+  }
+  gradients(std::span<const Tensor>(losses), wrt, {.into = into});
+  for (ParameterSet* set : sets) {
+    const Storage value = set->values();
+    const Tensor m = graph.leaf(scratch(value.shape())), v = graph.leaf(scratch(value.shape()));
+    adam_update(graph.leaf(value), graph.leaf(set->gradients()), m, v, graph.leaf(scratch(Shape{1})),
+                graph.leaf(learning_rate_),
+                {.weight_decay = set == &model_.layers_ ? options_.weight_decay : 0.f});
+  }
+  step_ = compile(graph, {.device = device(), .pool = pool()});
+}
+
+void MlpTrainer::record_check() {
+  Graph graph;
+  for (size_t k = 0; k < members_.size(); ++k) {
+    Member& m = members_[k];
+    const auto rows = int64_t(m.rows.test.size());
+    m.check_features = scratch(Shape{rows, model_.features_});
+    m.check_costs = scratch(Shape{rows, 1});
+    gather(m.rows.test, 0, m.check_features, m.check_costs);
+    const Tensor y = model_.record_units(model_.record_member(int(k), graph.leaf(m.check_features)));
+    m.check_error = graph.bind_output(relative_error_loss(y, graph.leaf(m.check_costs)));
+  }
+  check_ = compile(graph, {.device = device(), .pool = pool()});
+}
+
+// Copies the rows rows[begin ...] to the device, as many as `features` holds.
+void MlpTrainer::gather(const std::vector<int64_t>& rows, int64_t begin, const Storage& features,
+                        const Storage& costs) {
+  feature_rows_.clear();
+  cost_rows_.clear();
+  for (int64_t i = begin; i < begin + costs.shape()[0]; ++i) {
+    const std::span<const float> row = data_.features.row(rows[size_t(i)]);
+    feature_rows_.insert(feature_rows_.end(), row.begin(), row.end());
+    cost_rows_.push_back(float(data_.costs[size_t(rows[size_t(i)])]));
+  }
+  features.upload(std::span<const float>(feature_rows_));
+  costs.upload(std::span<const float>(cost_rows_));
+}
+
+void MlpTrainer::run_epoch() {
+  size_t fewest = members_[0].rows.train.size();
+  for (Member& m : members_) {
+    std::vector<int64_t>& rows = m.rows.train;
+    for (size_t i = rows.size(); i > 1; --i) std::swap(rows[i - 1], rows[m.order.below(uint32_t(i))]);
+    fewest = std::min(fewest, rows.size());
+  }
+  for (int64_t begin = 0; begin + batch_ <= int64_t(fewest); begin += batch_) {
+    for (Member& m : members_) gather(m.rows.train, begin, m.step_features, m.step_costs);
+    step_->run();
+  }
+}
+
+std::vector<Storage> MlpTrainer::weights_of(int member) const {
+  std::vector<Storage> result;
+  const std::string prefix = fmt::format("member{}.", member);
+  for (const auto& [name, storage] : model_.weights())
+    if (name.starts_with(prefix)) result.push_back(storage);
+  return result;
+}
+
+bool MlpTrainer::check_members() {
+  check_->run();
+  bool better = false;
+  for (size_t k = 0; k < members_.size(); ++k) {
+    const double error = members_[k].check_error.item();
+    require(std::isfinite(error), "[mlp] training diverged; lower the learning rate (now {})",
+            options_.learning_rate);
+    if (error >= members_[k].best_error) continue;
+    members_[k].best_error = error;
+    best_[k].clear();
+    for (const Storage& s : weights_of(int(k))) best_[k].push_back(s.to_vector());
+    better = true;
+  }
+  return better;
+}
+
+void MlpTrainer::train() {
+  best_.resize(members_.size());
+  check_members();  // the start counts: an exactly additive cost needs no training
+  const CosineSchedule schedule{.start = options_.learning_rate, .end = 0, .epochs = options_.epochs};
+  for (int epoch = 0, last_better = 0; epoch < options_.epochs; ++epoch) {
+    learning_rate_.set(float(learning_rate(schedule, epoch)));
+    run_epoch();
+    if (check_members()) last_better = epoch;
+    if (options_.progress) {
+      double error = 0;
+      for (const Member& m : members_) error += m.best_error / double(members_.size());
+      options_.progress(epoch + 1, options_.epochs, error);
+    }
+    if (epoch - last_better >= options_.patience) break;
+  }
+  for (size_t k = 0; k < members_.size(); ++k) {
+    const std::vector<Storage> weights = weights_of(int(k));
+    for (size_t i = 0; i < weights.size(); ++i) weights[i].upload(std::span<const float>(best_[k][i]));
+  }
+}
+
+std::unique_ptr<MlpRegressor> fit_mlp(const Dataset& data, const MlpOptions& options, Device device) {
+  data.check();
+  require(data.size() >= kMinRows, "[mlp] {} rows are too few to fit; measure at least {}", data.size(),
+          kMinRows);
+  require(options.epochs >= 1 && options.batch >= 1 && options.learning_rate > 0 && options.patience >= 1,
+          "[mlp] needs at least one epoch ({}), batches of one row ({}), a learning rate ({}) and a patience "
+          "({}) above 0",
+          options.epochs, options.batch, options.learning_rate, options.patience);
+  auto model = std::make_unique<MlpRegressor>(data.features.columns, options, device);
+  MlpTrainer(*model, data, options).train();
+  return model;
+}
+
+}  // namespace ladarts

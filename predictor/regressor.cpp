@@ -1,0 +1,59 @@
+#include "predictor/regressor.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "core/error.h"
+#include "core/program.h"
+#include "predictor/additive.h"
+#include "predictor/mlp.h"
+
+namespace ladarts {
+
+namespace {
+
+constexpr int64_t kPredictBatch = 256;
+
+}  // namespace
+
+std::vector<double> Regressor::predict(const FeatureMatrix& x) const {
+  if (x.rows == 0) return {};
+  require(x.columns == features(), "[{}] expects {} features, the rows have {}", kind(), features(),
+          x.columns);
+  const int64_t batch = std::min(x.rows, kPredictBatch);
+  const Device device = weights().front().second.buffer()->device();
+  const Storage input = Storage::create(Shape{batch, x.columns}, DType::f32, device);
+  Graph graph;
+  const Storage output = graph.bind_output(record(graph.leaf(input)));
+  Program program = compile(graph, {.device = device});
+
+  std::vector<float> rows(size_t(batch * x.columns)), costs(static_cast<size_t>(batch));
+  std::vector<double> result;
+  for (int64_t begin = 0; begin < x.rows; begin += batch) {
+    const int64_t count = std::min(batch, x.rows - begin);  // rows beyond are left from the batch before
+    std::copy_n(x.values.begin() + begin * x.columns, count * x.columns, rows.begin());
+    input.upload(std::span<const float>(rows));
+    program.run();
+    output.download(std::span<float>(costs));
+    result.insert(result.end(), costs.begin(), costs.begin() + count);
+  }
+  return result;
+}
+
+std::unique_ptr<Regressor> make_regressor(std::string_view kind, const nlohmann::json& configuration,
+                                          Device device) try {
+  const auto features = configuration.at("features").get<int64_t>();
+  require(features > 0, "[predictor] a regressor of {} features", features);
+  if (kind == "additive")
+    return std::make_unique<AdditiveRegressor>(std::vector<double>(size_t(features)), 0.0, device);
+  require(kind == "mlp", "[predictor] unknown kind of regressor '{}'; known are additive and mlp", kind);
+  MlpOptions options;
+  options.hidden = configuration.at("hidden").get<std::vector<int>>();
+  options.linear_skip = configuration.at("linear_skip").get<bool>();
+  options.members = configuration.at("members").get<int>();
+  return std::make_unique<MlpRegressor>(features, options, device);
+} catch (const nlohmann::json::exception& e) {
+  fail("[predictor] configuration of the regressor: {}", e.what());
+}
+
+}  // namespace ladarts

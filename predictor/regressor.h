@@ -1,0 +1,41 @@
+// Features in, cost out, differentiable with respect to the features.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <nlohmann/json_fwd.hpp>
+
+#include "core/graph.h"
+#include "core/safetensors.h"
+#include "predictor/dataset.h"
+
+namespace ladarts {
+
+class Regressor {
+ public:
+  virtual ~Regressor() = default;
+  virtual std::string_view kind() const = 0;  // "mlp", "additive"
+  virtual int64_t features() const = 0;
+
+  // Appends the prediction to features' graph: (N, features()) -> (N, 1), in the unit of the costs that it
+  // was fitted on. Gradients reach the features. The weights are constants there; they live on the device
+  // given at construction.
+  virtual Tensor record(Tensor features) const = 0;
+
+  // Predictions for host features, by a Program over record().
+  std::vector<double> predict(const FeatureMatrix& features) const;
+
+  // For files: what makes an equal regressor again, see make_regressor().
+  virtual nlohmann::json configuration() const = 0;
+  virtual NamedStorages weights() const = 0;
+};
+
+// A regressor of this kind and configuration whose weights() are to be filled in. Throws Error for what it
+// does not know.
+std::unique_ptr<Regressor> make_regressor(std::string_view kind, const nlohmann::json& configuration,
+                                          Device device = {});
+
+}  // namespace ladarts

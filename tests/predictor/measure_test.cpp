@@ -1,0 +1,124 @@
+#include "predictor/measure.h"
+
+#include <chrono>
+#include <cmath>
+#include <regex>
+#include <thread>
+
+#include "core/clock.h"
+#include "core/error.h"
+#include "predictor/machine.h"
+#include "tests/support/catch.h"
+
+using namespace ladarts;
+
+TEST_CASE("measure: the summary of known times", "[predictor][measure]") {
+  const std::vector<double> times = {10, 12, 11, 100, 9};
+  const Timing t = summarise_times(times);
+  CHECK(t.median_ms == 11);
+  CHECK(t.relative_spread == Approx(1.4826 * 1 / 11));  // deviations 0 1 1 2 89
+  CHECK(t.min_ms == 9);
+  CHECK(t.mean_ms == Approx(28.4));
+  CHECK(t.repeats == 5);
+  CHECK_THROWS_AS(summarise_times({}), Error);
+}
+
+TEST_CASE("measure: the interval of the median narrows with more times", "[predictor][measure]") {
+  std::vector<double> times;
+  for (int i = 0; i < 400; ++i) times.push_back(100 + (i * 37) % 100);
+  const double many = summarise_times(times).relative_error;
+  times.resize(25);
+  const double few = summarise_times(times).relative_error;
+  CHECK(many > 0);
+  CHECK(many < 0.5 * few);
+}
+
+namespace {
+
+// Runs that take what a schedule says, on a clock that only they move.
+struct SimulatedRuns {
+  std::function<double(int call)> milliseconds;
+  int calls = 0;
+  double seconds = 0;
+
+  Timing measure(MeasureOptions options) {
+    options.now = [this] { return seconds; };
+    return ladarts::measure([this] { seconds += milliseconds(++calls) / 1e3; }, options);
+  }
+};
+
+}  // namespace
+
+TEST_CASE("measure: warm-up lasts until runs stop getting faster", "[predictor][measure]") {
+  SimulatedRuns runs{[](int call) { return call < 9 ? 20.0 / call : 2.0; }};
+  const Timing t = runs.measure({.min_repeats = 5, .max_repeats = 5});
+  CHECK(t.warmup_runs ==
+        13);  // runs 11 to 13 are the first three with a median no lower than that of the three before
+  CHECK(t.repeats == 5);
+  CHECK(runs.calls == 18);
+  CHECK(t.min_ms == Approx(2));
+  CHECK(t.median_ms == Approx(2));
+  CHECK(t.relative_spread == Approx(0).margin(1e-9));
+}
+
+TEST_CASE("measure: repeats go on until the median is known well enough", "[predictor][measure]") {
+  const auto noisy = [](int call) { return 10.0 + (call * 37) % 11; };  // 10 to 20 ms
+  SimulatedRuns loose{noisy}, strict{noisy}, steady{[](int) { return 10.0; }};
+  const MeasureOptions options{.max_repeats = 5000, .target_error = 0.2, .time_budget_s = 1000};
+  MeasureOptions fine = options;
+  fine.target_error = 0.05;
+  const Timing a = loose.measure(options), b = strict.measure(fine), c = steady.measure(fine);
+  CHECK(a.relative_error <= 0.2);
+  CHECK(b.relative_error <= 0.05);
+  CHECK(a.repeats < b.repeats);
+  CHECK(b.repeats < 5000);
+  CHECK(c.repeats == options.min_repeats);
+}
+
+TEST_CASE("measure: the time budget ends it, the minimum numbers of runs stay", "[predictor][measure]") {
+  const auto slowly_faster = [](int call) {
+    return 1000.0 * std::pow(0.9, call) + std::fmod(call * 0.618, 1.0);
+  };
+  const MeasureOptions options{.min_warmup_runs = 2,
+                               .max_warmup_runs = 1000,
+                               .min_repeats = 4,
+                               .max_repeats = 100000,
+                               .target_error = 0,
+                               .time_budget_s = 0};
+  SimulatedRuns none{slowly_faster};
+  const Timing t = none.measure(options);
+  CHECK(t.warmup_runs == 2);
+  CHECK(t.repeats == 4);
+  CHECK(none.calls == 6);
+  MeasureOptions longer = options;
+  longer.time_budget_s = 20;
+  SimulatedRuns some{slowly_faster};
+  some.measure(longer);
+  CHECK(some.seconds >= 20);
+  CHECK(some.seconds < 21);
+  CHECK_THROWS_WITH(none.measure({.min_repeats = 9, .max_repeats = 3}), ContainsSubstring("max_repeats (3)"));
+}
+
+TEST_CASE("measure: without a clock given it is wall time", "[predictor][measure]") {
+  const Timing t = measure([] { std::this_thread::sleep_for(std::chrono::milliseconds(2)); },
+                           {.max_warmup_runs = 3, .min_repeats = 2, .max_repeats = 2});
+  CHECK(t.min_ms >= 2);
+}
+
+TEST_CASE("measure: what the run throws passes through", "[predictor][measure]") {
+  CHECK_THROWS_WITH(measure([] { fail("[op] at fault"); }), ContainsSubstring("at fault"));
+}
+
+TEST_CASE("machine: what identifies a measurement is known", "[predictor][machine]") {
+  const Machine m = this_machine();
+  CHECK(!m.cpu.empty());
+  CHECK(m.cores >= 1);
+  CHECK(m.clock_mhz >= 0);
+  CHECK(std::regex_match(utc_now(), std::regex(R"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)")));
+  CHECK(std::regex_match(library_commit(), std::regex("([0-9a-f]{12,}(-dirty)?)|unknown")));
+  CostContext c;
+  describe_cpu(c, 3);
+  CHECK(c.device == m.cpu);
+  CHECK(c.threads == 3);
+  CHECK(c.library_version == library_version());
+}
