@@ -1,0 +1,142 @@
+#include "nas/layers.h"
+
+#include <cmath>
+
+#include "core/error.h"
+#include "core/gradients.h"
+#include "ops/arithmetic.h"
+#include "ops/batch_norm.h"
+#include "ops/channels.h"
+#include "ops/linear.h"
+#include "ops/pool2d.h"
+
+namespace ladarts {
+
+Tensor Layers::conv_with(const std::string& name, Tensor x, int64_t channels, int kernel, Conv2dDesc desc,
+                         bool bias) {
+  const int64_t inputs = x.dim(1) / desc.groups, fan_in = inputs * kernel * kernel;
+  const float keeps_variance = std::sqrt(3.f * (desc.relu_input ? 2.f : 1.f) / float(fan_in));
+  const bool folded = options_.statistics == Statistics::folded;
+  Tensor w = params_.get(graph_, name + ".weight", {channels, inputs, kernel, kernel},
+                         folded ? Init::uniform(keeps_variance) : Init::fan_in(fan_in));
+  Tensor b = bias ? params_.get(graph_, name + ".bias", {channels}, Init::constant(0)) : Tensor();
+  return conv2d(x, w, desc, b);
+}
+
+Tensor Layers::conv(const std::string& name, Tensor x, int64_t channels, int kernel, Conv2dDesc desc) {
+  return conv_with(name, x, channels, kernel, desc, false);
+}
+
+Tensor Layers::conv_norm(const std::string& conv_name, const std::string& norm_name, Tensor x,
+                         int64_t channels, int kernel, Conv2dDesc desc) {
+  if (options_.statistics != Statistics::folded)
+    return norm(norm_name, conv(conv_name, x, channels, kernel, desc));
+  if (options_.folds) options_.folds->push_back({conv_name, norm_name, 0});
+  return conv_with(conv_name, x, channels, kernel, desc, true);
+}
+
+Tensor Layers::norm(const std::string& name, Tensor x) {
+  const Shape shape{x.dim(1)};
+  Tensor gamma, beta;
+  if (options_.affine) {
+    gamma = params_.get(graph_, name + ".gamma", shape, Init::constant(1));
+    beta = params_.get(graph_, name + ".beta", shape, Init::constant(0));
+  }
+  BatchNormState state;
+  if (options_.statistics != Statistics::batch) {
+    // A normalisation that no convolution precedes keeps its statistics in the folded set itself.
+    ParameterSet& set = options_.statistics == Statistics::folded ? params_ : *options_.buffers;
+    set.get(graph_, name + ".running_mean", shape, Init::constant(0));
+    set.get(graph_, name + ".running_var", shape, Init::constant(1));
+    state = {set.find(name + ".running_mean")->value, set.find(name + ".running_var")->value};
+  }
+  const bool training =
+      options_.statistics == Statistics::batch || options_.statistics == Statistics::updating;
+  return batch_norm(x, gamma, beta, state, {.training = training, .eps = kNormEps});
+}
+
+Tensor Layers::linear(const std::string& name, Tensor x, int64_t outputs) {
+  const Init init = Init::fan_in(x.dim(1));
+  Tensor w = params_.get(graph_, name + ".weight", {outputs, x.dim(1)}, init);
+  Tensor b = params_.get(graph_, name + ".bias", {outputs}, init);
+  return ladarts::linear(x, w, b);
+}
+
+Tensor Layers::relu_conv_norm(const std::string& name, Tensor x, int64_t channels, int kernel, int stride) {
+  return conv_norm(name, name + ".norm", x, channels, kernel,
+                   {.stride = stride, .padding = (kernel - 1) / 2, .relu_input = true});
+}
+
+Tensor Layers::factorized_reduce(const std::string& name, Tensor x, int64_t channels) {
+  require(channels % 2 == 0, "[layers] {} halves the image and needs an even number of channels, not {}",
+          name, channels);
+  const Conv2dDesc desc{.stride = 2, .relu_input = true};
+  const bool folded = options_.statistics == Statistics::folded;
+  Tensor even = conv_with(name + ".even", x, channels / 2, 1, desc, folded);
+  Tensor odd = conv_with(name + ".odd", shift_spatial(x), channels / 2, 1, desc, folded);
+  Tensor both = concat_channels({even, odd});
+  if (!folded) return norm(name + ".norm", both);
+  if (options_.folds) {
+    options_.folds->push_back({name + ".even", name + ".norm", 0});
+    options_.folds->push_back({name + ".odd", name + ".norm", channels / 2});
+  }
+  return both;
+}
+
+Tensor Layers::sep_conv(const std::string& name, Tensor x, int kernel, int stride) {
+  const int channels = int(x.dim(1));
+  for (const char* step : {"0", "1"}) {
+    x = conv(name + ".depthwise" + step, x, channels, kernel,
+             {.stride = stride, .padding = (kernel - 1) / 2, .groups = channels, .relu_input = true});
+    x = conv_norm(name + ".pointwise" + step, name + ".norm" + step, x, channels, 1, {});
+    stride = 1;
+  }
+  return x;
+}
+
+Tensor Layers::dil_conv(const std::string& name, Tensor x, int kernel, int stride) {
+  const int channels = int(x.dim(1));
+  x = conv(name + ".depthwise", x, channels, kernel,
+           {.stride = stride, .padding = kernel - 1, .dilation = 2, .groups = channels, .relu_input = true});
+  return conv_norm(name + ".pointwise", name + ".norm", x, channels, 1, {});
+}
+
+Tensor Layers::residual_block(const std::string& name, Tensor x, int64_t channels) {
+  Tensor main = relu_conv_norm(name + ".a", x, channels, 3, 2);
+  main = relu_conv_norm(name + ".b", main, channels, 3);
+  Tensor pooled = avg_pool2d(x, {.kernel = 2, .stride = 2, .padding = 0});
+  return add(conv(name + ".shortcut", pooled, channels, 1, {}), main);
+}
+
+Tensor Layers::zeros(Shape shape) {
+  return graph_.add(std::make_shared<Fill>(0.f), {}, {{shape}})[0];
+}
+
+Tensor Layers::primitive(const Primitive& p, const std::string& name, Tensor x, int stride) {
+  const Pool2dDesc pool{.kernel = p.kernel, .stride = stride, .padding = (p.kernel - 1) / 2};
+  switch (p.kind) {
+    case PrimitiveKind::none:
+      return zeros({x.dim(0), x.dim(1), (x.dim(2) - 1) / stride + 1, (x.dim(3) - 1) / stride + 1});
+    case PrimitiveKind::max_pool:
+      return options_.pool_norm ? norm(name + ".norm", max_pool2d(x, pool)) : max_pool2d(x, pool);
+    case PrimitiveKind::avg_pool:
+      return options_.pool_norm ? norm(name + ".norm", avg_pool2d(x, pool)) : avg_pool2d(x, pool);
+    case PrimitiveKind::skip_connect:
+      return stride == 1 ? x : factorized_reduce(name, x, x.dim(1));
+    case PrimitiveKind::sep_conv:
+      return sep_conv(name, x, p.kernel, stride);
+    case PrimitiveKind::dil_conv:
+      return dil_conv(name, x, p.kernel, stride);
+    case PrimitiveKind::nor_conv:
+      return relu_conv_norm(name, x, x.dim(1), p.kernel, stride);
+  }
+  LADARTS_CHECK(false);
+  return {};
+}
+
+bool is_identity(const Primitive& primitive, int stride) {
+  return primitive.kind == PrimitiveKind::none ||
+         (primitive.kind == PrimitiveKind::skip_connect && stride == 1);
+}
+
+}  // namespace ladarts

@@ -1,0 +1,87 @@
+// The layers that cells, stems and heads are made of, recorded with named parameters. x is (N, C, H, W).
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "core/parameters.h"
+#include "nas/primitives.h"
+#include "ops/conv2d.h"
+
+namespace ladarts {
+
+// Where a normalisation takes its statistics from.
+enum class Statistics : uint8_t {
+  batch,     // of the batch; none are kept
+  updating,  // of the batch; running ones are kept
+  running,   // the running ones
+  folded,    // the running ones, already part of the convolution before the normalisation
+};
+
+// A normalisation that is part of a convolution: channels [first, first + outputs of the convolution) of
+// `norm`.
+struct Fold {
+  std::string convolution;  // "stem.conv": parameters ".weight" and ".bias"
+  std::string norm;         // "stem.norm": ".gamma", ".beta", ".running_mean", ".running_var"
+  int64_t first = 0;
+};
+
+inline constexpr float kNormEps = 1e-5f;
+
+struct LayerOptions {
+  Statistics statistics = Statistics::batch;
+  bool affine = true;                  // normalisations have gamma and beta
+  bool pool_norm = false;              // pooling primitives are followed by a normalisation
+  ParameterSet* buffers = nullptr;     // running statistics
+  std::vector<Fold>* folds = nullptr;  // where folded ones are noted
+};
+
+// Parameters of layer `name` are called name + ".weight" and so on; see each.
+//
+// Weights start uniform in +-1/sqrt(fan_in), as in the public programs. Folded ones, which no training
+// follows, start so that they keep the variance of their input: an untrained network must not run into
+// denormal numbers, which would change its speed.
+class Layers {
+ public:
+  Layers(Graph& graph, ParameterSet& params, LayerOptions options)
+      : graph_(graph), params_(params), options_(options) {}
+
+  // Convolution with square kernel, no bias of its own, then normalisation.
+  Tensor conv_norm(const std::string& conv, const std::string& norm, Tensor x, int64_t channels, int kernel,
+                   Conv2dDesc desc);
+  // Convolution alone, without bias: name.weight.
+  Tensor conv(const std::string& name, Tensor x, int64_t channels, int kernel, Conv2dDesc desc);
+  Tensor norm(const std::string& name, Tensor x);
+  // With bias: name.weight, name.bias.
+  Tensor linear(const std::string& name, Tensor x, int64_t outputs);
+
+  // ReLU, convolution (size kept at stride 1), normalisation: name.weight, name.norm.
+  Tensor relu_conv_norm(const std::string& name, Tensor x, int64_t channels, int kernel, int stride = 1);
+  // Halves the size: ReLU, concat(1x1 of even positions, 1x1 of odd ones), normalisation: name.even, .odd,
+  // .norm.
+  Tensor factorized_reduce(const std::string& name, Tensor x, int64_t channels);
+  // Twice [ReLU, depthwise, pointwise, normalisation]: name.depthwise0, .pointwise0, .norm0, .depthwise1, ...
+  Tensor sep_conv(const std::string& name, Tensor x, int kernel, int stride);
+  // ReLU, depthwise with dilation 2, pointwise, normalisation: name.depthwise, .pointwise, .norm.
+  Tensor dil_conv(const std::string& name, Tensor x, int kernel, int stride);
+  // NAS-Bench-201's step between stages: two convolutions beside average pooling and 1x1 convolution, added.
+  Tensor residual_block(const std::string& name, Tensor x, int64_t channels);
+
+  // The primitive, channels kept, size divided by stride 1 or 2. Pools may be normalised (name.norm).
+  Tensor primitive(const Primitive& primitive, const std::string& name, Tensor x, int stride);
+  Tensor zeros(Shape shape);
+
+  Graph& graph() const { return graph_; }
+
+ private:
+  Tensor conv_with(const std::string& name, Tensor x, int64_t channels, int kernel, Conv2dDesc desc,
+                   bool bias);
+  Graph& graph_;
+  ParameterSet& params_;
+  LayerOptions options_;
+};
+
+// True where the primitive at this stride computes nothing: drop-path leaves it alone.
+bool is_identity(const Primitive& primitive, int stride);
+
+}  // namespace ladarts

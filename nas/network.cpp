@@ -1,0 +1,181 @@
+#include "nas/network.h"
+
+#include <cmath>
+
+#include "core/error.h"
+#include "nas/skeleton.h"
+#include "ops/activations.h"
+#include "ops/arithmetic.h"
+#include "ops/channels.h"
+#include "ops/linear.h"
+#include "ops/pool2d.h"
+
+namespace ladarts {
+
+namespace {
+
+LayerOptions layer_options(NetworkMode mode, ParameterSet& buffers, std::vector<Fold>* folds) {
+  switch (mode) {
+    case NetworkMode::training:
+      return {.statistics = Statistics::updating, .buffers = &buffers};
+    case NetworkMode::evaluation:
+      return {.statistics = Statistics::running, .buffers = &buffers};
+    case NetworkMode::inference:
+      break;
+  }
+  return {.statistics = Statistics::folded, .folds = folds};
+}
+
+// One cell of a genotype; parameters are named by the edge's index in the space, as in the supernet.
+class CellRecorder {
+ public:
+  CellRecorder(Layers layers, const NetworkConfig& config, std::optional<DropPathInput> drop_path)
+      : layers_(layers), config_(config), drop_path_(std::move(drop_path)) {}
+
+  Tensor record(const CellInputs& in) {
+    const SearchSpace& space = config_.space;
+    const CellGenotype& genotype = config_.genotype.cells[size_t(space.cell_type_of(in.reduction))];
+    const int64_t side = in.reduction ? (in.states[0].dim(2) + 1) / 2 : in.states[0].dim(2);
+    std::vector<Tensor> states = in.states;
+    for (int node = 0; node < space.nodes; ++node) {
+      std::vector<Tensor> terms;
+      for (const GenotypeEdge& edge : genotype.nodes[size_t(node)])
+        if (edge.primitive != "none") terms.push_back(record_edge(in, node, edge, states));
+      states.push_back(terms.empty()       ? layers_.zeros({in.states[0].dim(0), in.channels, side, side})
+                       : terms.size() == 1 ? terms[0]
+                                           : add_n(terms));
+    }
+    if (space.skeleton.kind == SkeletonKind::residual_stages) return states.back();
+    return concat_channels({states.begin() + space.inputs, states.end()});
+  }
+
+ private:
+  Tensor record_edge(const CellInputs& in, int node, const GenotypeEdge& edge,
+                     const std::vector<Tensor>& states) {
+    const SearchSpace& space = config_.space;
+    const int index = space.edge_index(node, edge.source);
+    const Graph::Scope scope(layers_.graph(), fmt::format("edge{}", index));
+    const std::string name = fmt::format("{}.edge{}.{}", in.name, index, edge.primitive);
+    const int stride = in.reduction && edge.source < space.inputs ? 2 : 1;
+    const Primitive& primitive = find_primitive(edge.primitive);
+    Tensor y = layers_.primitive(primitive, name, states[size_t(edge.source)], stride);
+    if (!drop_path_ || is_identity(primitive, stride)) return y;
+    return drop_path(y, drop_path_->rate, drop_path_->random, uint32_t(in.index * space.edges() + index));
+  }
+
+  Layers layers_;
+  const NetworkConfig& config_;
+  std::optional<DropPathInput> drop_path_;
+};
+
+Tensor record_auxiliary_head(Layers& layers, const NetworkShape& shape, Tensor x) {
+  const Graph::Scope scope(layers.graph(), "auxiliary");
+  const bool imagenet = shape.stem == Stem::imagenet;
+  const int stride = imagenet ? 2 : 3;
+  require(
+      x.dim(2) >= 5 + stride,
+      "[network] the auxiliary head pools 5 x 5 at stride {} and needs maps of side {} or more where it is "
+      "attached, not {}: use larger images or train without it",
+      stride, 5 + stride, x.dim(2));
+  x = avg_pool2d(relu(x), {.kernel = 5, .stride = stride, .padding = 0});
+  x = layers.conv_norm("auxiliary.conv0", "auxiliary.norm0", x, 128, 1, {});
+  const Conv2dDesc last{.relu_input = true};
+  x = imagenet ? layers.conv("auxiliary.conv1", x, 768, 2, last)
+               : layers.conv_norm("auxiliary.conv1", "auxiliary.norm1", x, 768, 2, last);
+  return layers.linear("auxiliary.head", global_avg_pool(relu(x)), shape.classes);
+}
+
+// scale = gamma / sqrt(var + eps) and shift = beta - mean * scale of the channels that a convolution feeds.
+struct Affine {
+  std::vector<float> scale, shift;
+};
+
+std::vector<float> values_of(const ParameterSet& set, const std::string& name) {
+  const ParameterSet::Entry* entry = set.find(name);
+  require(entry != nullptr, "[fold] the trained network has no '{}'", name);
+  return entry->value.to_vector();
+}
+
+Affine affine_of(const ParameterSet& params, const ParameterSet& buffers, const std::string& norm,
+                 int64_t first, int64_t count) {
+  const std::vector<float> gamma = values_of(params, norm + ".gamma"),
+                           beta = values_of(params, norm + ".beta");
+  const std::vector<float> mean = values_of(buffers, norm + ".running_mean"),
+                           var = values_of(buffers, norm + ".running_var");
+  require(int64_t(gamma.size()) >= first + count, "[fold] '{}' has {} channels, {} are needed", norm,
+          gamma.size(), first + count);
+  Affine a;
+  for (size_t c = size_t(first); c < size_t(first + count); ++c) {
+    a.scale.push_back(gamma[c] / std::sqrt(var[c] + kNormEps));
+    a.shift.push_back(beta[c] - mean[c] * a.scale.back());
+  }
+  return a;
+}
+
+}  // namespace
+
+Network record_network(Graph& graph, const NetworkConfig& config, NetworkMode mode, ParameterSet& params,
+                       ParameterSet& buffers, Tensor images, const std::optional<DropPathInput>& drop_path) {
+  validate(config.genotype, config.space);
+  const NetworkShape shape = resolve(config.shape, config.space);
+  const bool darts = config.space.skeleton.kind == SkeletonKind::darts;
+  require(!config.auxiliary || darts, "[network] space '{}' has no auxiliary head", config.space.name);
+  Network network;
+  Layers layers(graph, params, layer_options(mode, buffers, &network.folds));
+  CellRecorder cells(layers, config, mode == NetworkMode::training ? drop_path : std::nullopt);
+  const SkeletonResult result =
+      record_skeleton({.outer = layers, .inner = layers, .imagenet_stem_factor = 1}, config.space, shape,
+                      images, [&](const CellInputs& in) { return cells.record(in); });
+  network.logits = result.logits;
+  if (config.auxiliary && mode == NetworkMode::training)
+    network.auxiliary_logits = record_auxiliary_head(layers, shape, result.two_thirds_deep);
+  return network;
+}
+
+void fold_normalisation(const Network& inference, const ParameterSet& params, const ParameterSet& buffers,
+                        ParameterSet& folded) {
+  folded.values();
+  for (const ParameterSet::Entry& e : folded.entries()) {  // what stays as it is
+    const ParameterSet::Entry* from = params.find(e.name);
+    if (!from) from = buffers.find(e.name);
+    if (!from) continue;  // a bias that folding makes
+    require(from->value.shape() == e.value.shape(),
+            "[fold] '{}' is {} in the trained network, {} in the folded one", e.name,
+            from->value.shape().str(), e.value.shape().str());
+    e.value.upload(from->value.to_vector());
+  }
+  for (const Fold& fold : inference.folds) {
+    const ParameterSet::Entry* weight = folded.find(fold.convolution + ".weight");
+    const ParameterSet::Entry* bias = folded.find(fold.convolution + ".bias");
+    LADARTS_CHECK(weight && bias);
+    const int64_t outputs = weight->value.shape()[0], per_output = weight->value.shape().elements() / outputs;
+    const Affine affine = affine_of(params, buffers, fold.norm, fold.first, outputs);
+    std::vector<float> w = values_of(params, fold.convolution + ".weight");
+    for (size_t i = 0; i < w.size(); ++i) w[i] *= affine.scale[i / size_t(per_output)];
+    weight->value.upload(w);
+    bias->value.upload(affine.shift);
+  }
+}
+
+int64_t multiply_accumulates(const Graph& graph) {
+  int64_t total = 0;
+  for (const Node& node : graph.nodes()) {
+    const bool counted =
+        dynamic_cast<const Conv2d*>(node.op.get()) || dynamic_cast<const Linear*>(node.op.get());
+    if (!counted) continue;
+    const Shape& weight = graph.values()[size_t(node.inputs[1])].shape;  // (outputs, ...)
+    total += graph.values()[size_t(node.outputs[0])].shape.elements() * (weight.elements() / weight[0]);
+  }
+  return total;
+}
+
+NetworkCounts count_network(const NetworkConfig& config) {
+  Graph graph;
+  ParameterSet params, buffers;
+  const int64_t side = config.shape.image;
+  Tensor images = graph.leaf(Storage::create({1, 3, side, side}));
+  record_network(graph, config, NetworkMode::evaluation, params, buffers, images);
+  return {params.count(), multiply_accumulates(graph)};
+}
+
+}  // namespace ladarts

@@ -1,0 +1,254 @@
+#include "nas/search_steps.h"
+
+#include <array>
+#include <cmath>
+#include <limits>
+#include <optional>
+
+#include "core/error.h"
+#include "core/gradients.h"
+#include "nas/latency_term.h"
+#include "ops/arithmetic.h"
+#include "ops/flat.h"
+#include "ops/losses.h"
+#include "ops/optimizer.h"
+
+namespace ladarts {
+
+namespace {
+
+enum : size_t {
+  kWeightStep,
+  kArchitectureStep,   // first order: gradient and Adam; second order: Adam alone
+  kUnroll,             // w' = w - lr (mu buf + grad L_train + wd w)
+  kUnrolledGradients,  // at w': d L_val / d w' and d (L_val + lambda LAT) / d alpha
+  kPerturb,            // w = saved + c * d L_val / d w'
+  kTrainingAlpha,      // d L_train / d alpha, times c, added to the gradient of alpha
+  kRestore,            // w = saved
+  kPrograms
+};
+
+}  // namespace
+
+struct SearchSteps::Programs {
+  SearchStepConfig config;
+  ArchitectureParameters architecture;
+  ParameterSet weights;
+  std::array<Graph, kPrograms> graphs;
+  Graph cost_graph;
+  std::vector<Program> programs;
+  std::optional<Program> cost_program;
+
+  StepBatch training, validation;
+  Storage momentum, adam_m, adam_v, adam_step;
+  Storage saved_weights, alpha_gradient;  // second order
+  Storage lr = Storage::create({1}), architecture_lr = Storage::create({1}), lambda = Storage::create({1});
+  Storage minus_lr = Storage::create({1}), minus_lr_momentum = Storage::create({1}),
+          minus_lr_decay = Storage::create({1}), perturbation = Storage::create({1}),
+          alpha_factor = Storage::create({1});
+  Storage weight_loss, weight_correct, architecture_loss, architecture_correct, unrolled_norm, cost;
+
+  Programs(const SearchStepConfig& c, const Regressor* predictor)
+      : config(c), architecture(c.supernet.space, c.supernet.edge_normalisation, c.seed), weights(c.seed) {
+    require(predictor || config.lambda == 0, "[search] lambda is {} but there is no predictor to weigh",
+            config.lambda);
+    require(config.batch > 0, "[search] batch is {}; give 1 or more", config.batch);
+    const NetworkShape shape = resolve(config.supernet.shape, config.supernet.space);
+    for (StepBatch* b : {&training, &validation}) *b = StepBatch::create(config.batch, shape.image);
+    lambda.set(config.lambda);
+    architecture_lr.set(config.architecture_lr);
+    record_weight_step();
+    if (config.second_order) {
+      record_second_order(predictor);
+    } else {
+      record_first_order(predictor);
+    }
+    compile_all();
+    if (predictor) {
+      cost = cost_graph.bind_output(record_latency_term(cost_graph, architecture, *predictor));
+      cost_program = compile(cost_graph);
+    }
+  }
+
+  struct Loss {
+    Tensor cross_entropy, correct, total;
+  };
+
+  // The supernet's loss on a batch; with a predictor, the latency term too.
+  Loss record_loss(Graph& g, const StepBatch& batch, const Regressor* predictor) {
+    const ArchitectureWeights mixture = record_architecture_weights(g, architecture);
+    const Tensor logits =
+        record_supernet(g, config.supernet, weights, mixture, g.leaf(batch.images, "images"));
+    const Tensor labels = g.leaf(batch.labels, "labels");
+    Loss loss;
+    loss.cross_entropy = cross_entropy(logits, labels);
+    loss.correct = count_correct(logits, labels);
+    loss.total = loss.cross_entropy;
+    if (predictor && config.lambda != 0)
+      loss.total = add(loss.cross_entropy,
+                       scale_by(record_latency_term(g, architecture, *predictor), g.leaf(lambda, "lambda")));
+    return loss;
+  }
+
+  void record_adam(Graph& g) {
+    ParameterSet& set = architecture.set();
+    const Storage values = set.values();
+    for (Storage* s : {&adam_m, &adam_v}) *s = Storage::create(values.shape());
+    adam_step = Storage::create({1});
+    adam_update(g.leaf(values), g.leaf(set.gradients()), g.leaf(adam_m), g.leaf(adam_v), g.leaf(adam_step),
+                g.leaf(architecture_lr),
+                {.beta1 = config.architecture_beta1,
+                 .beta2 = config.architecture_beta2,
+                 .weight_decay = config.architecture_weight_decay});
+  }
+
+  void record_weight_step() {
+    Graph& g = graphs[kWeightStep];
+    const Loss loss = record_loss(g, training, nullptr);
+    weight_loss = g.bind_output(loss.cross_entropy);
+    weight_correct = g.bind_output(loss.correct);
+    gradients(loss.total, weights.leaves(g), {.into = weights.gradient_storages()});
+    const Storage values = weights.values();
+    momentum = Storage::create(values.shape());
+    const Tensor gradient = g.leaf(weights.gradients());
+    if (config.clip_norm > 0) clip_norm(gradient, config.clip_norm);
+    sgd_update(g.leaf(values), gradient, g.leaf(momentum), g.leaf(lr),
+               {.momentum = config.momentum, .weight_decay = config.weight_decay});
+  }
+
+  void record_first_order(const Regressor* predictor) {
+    Graph& g = graphs[kArchitectureStep];
+    const Loss loss = record_loss(g, validation, predictor);
+    architecture_loss = g.bind_output(loss.cross_entropy);
+    architecture_correct = g.bind_output(loss.correct);
+    gradients(loss.total, architecture.set().leaves(g), {.into = architecture.set().gradient_storages()});
+    record_adam(g);
+  }
+
+  void record_second_order(const Regressor* predictor) {
+    const Storage w = weights.values(), d_w = weights.gradients();
+    ParameterSet& set = architecture.set();
+    saved_weights = Storage::create(w.shape());
+    {
+      Graph& g = graphs[kUnroll];
+      gradients(record_loss(g, training, nullptr).total, weights.leaves(g),
+                {.into = weights.gradient_storages()});
+      flat_copy(g.leaf(saved_weights), g.leaf(w));
+      flat_axpy(g.leaf(w), g.leaf(saved_weights), g.leaf(minus_lr_decay));
+      flat_axpy(g.leaf(w), g.leaf(momentum), g.leaf(minus_lr_momentum));
+      flat_axpy(g.leaf(w), g.leaf(d_w), g.leaf(minus_lr));
+    }
+    {
+      Graph& g = graphs[kUnrolledGradients];
+      const Loss loss = record_loss(g, validation, predictor);
+      architecture_loss = g.bind_output(loss.cross_entropy);
+      architecture_correct = g.bind_output(loss.correct);
+      std::vector<Tensor> wrt = weights.leaves(g);
+      GradientOptions options{.into = weights.gradient_storages()};
+      for (const Tensor& t : set.leaves(g)) wrt.push_back(t);
+      for (const Storage& s : set.gradient_storages()) options.into.push_back(s);
+      gradients(loss.total, wrt, options);
+      alpha_gradient = Storage::create(set.values().shape());
+      flat_copy(g.leaf(alpha_gradient), g.leaf(set.gradients()));
+      unrolled_norm = g.bind_output(flat_norm(g.leaf(d_w)));
+    }
+    {
+      Graph& g = graphs[kPerturb];
+      flat_copy(g.leaf(w), g.leaf(saved_weights));
+      flat_axpy(g.leaf(w), g.leaf(d_w), g.leaf(perturbation));
+    }
+    {
+      Graph& g = graphs[kTrainingAlpha];
+      gradients(record_loss(g, training, nullptr).total, set.leaves(g), {.into = set.gradient_storages()});
+      flat_axpy(g.leaf(alpha_gradient), g.leaf(set.gradients()), g.leaf(alpha_factor));
+    }
+    flat_copy(graphs[kRestore].leaf(w), graphs[kRestore].leaf(saved_weights));
+    Graph& g = graphs[kArchitectureStep];
+    flat_copy(g.leaf(set.gradients()), g.leaf(alpha_gradient));
+    record_adam(g);
+  }
+
+  void compile_all() {
+    std::vector<const Graph*> list;
+    for (const Graph& g : graphs) list.push_back(&g);
+    programs = compile_together(list);
+  }
+
+  void run_second_order(float learning_rate) {
+    minus_lr.set(-learning_rate);
+    minus_lr_momentum.set(-learning_rate * config.momentum);
+    minus_lr_decay.set(-learning_rate * config.weight_decay);
+    programs[kUnroll].run();
+    programs[kUnrolledGradients].run();
+    // Central difference of d L_train / d alpha along the validation gradient of the unrolled weights.
+    const float norm = unrolled_norm.item();
+    const float r = norm > 0 ? 0.01f / norm : 0.f;
+    for (const float sign : {1.f, -1.f}) {
+      if (r == 0) break;
+      perturbation.set(sign * r);
+      alpha_factor.set(-sign * learning_rate / (2 * r));
+      programs[kPerturb].run();
+      programs[kTrainingAlpha].run();
+    }
+    programs[kRestore].run();
+  }
+};
+
+SearchSteps::SearchSteps(const SearchStepConfig& config, const Regressor* predictor)
+    : programs_(std::make_unique<Programs>(config, predictor)) {}
+SearchSteps::~SearchSteps() = default;
+
+StepBatch& SearchSteps::training_batch() {
+  return programs_->training;
+}
+StepBatch& SearchSteps::validation_batch() {
+  return programs_->validation;
+}
+
+StepResult SearchSteps::weight_step(float learning_rate) {
+  programs_->lr.set(learning_rate);
+  programs_->programs[kWeightStep].run();
+  return {programs_->weight_loss.item(), int(programs_->weight_correct.item())};
+}
+
+StepResult SearchSteps::architecture_step(float learning_rate) {
+  if (programs_->config.second_order) programs_->run_second_order(learning_rate);
+  programs_->programs[kArchitectureStep].run();
+  return {programs_->architecture_loss.item(), int(programs_->architecture_correct.item())};
+}
+
+std::vector<float> SearchSteps::architecture_gradient() const {
+  return programs_->architecture.set().gradients().to_vector();
+}
+
+double SearchSteps::relaxed_cost() {
+  if (!programs_->cost_program) return std::numeric_limits<double>::quiet_NaN();
+  programs_->cost_program->run();
+  return programs_->cost.item();
+}
+
+ParameterSet& SearchSteps::weights() {
+  return programs_->weights;
+}
+ArchitectureParameters& SearchSteps::architecture() {
+  return programs_->architecture;
+}
+
+NamedStorages SearchSteps::state() {
+  NamedStorages all = named_values(programs_->weights, "weights.");
+  for (auto& entry : named_values(programs_->architecture.set(), "architecture.")) all.push_back(entry);
+  all.emplace_back("sgd.momentum", programs_->momentum);
+  all.emplace_back("adam.m", programs_->adam_m);
+  all.emplace_back("adam.v", programs_->adam_v);
+  all.emplace_back("adam.step", programs_->adam_step);
+  return all;
+}
+
+const ProgramStats& SearchSteps::weight_stats() const {
+  return programs_->programs[kWeightStep].stats();
+}
+const ProgramStats& SearchSteps::architecture_stats() const {
+  return programs_->programs[programs_->config.second_order ? kUnrolledGradients : kArchitectureStep].stats();
+}
+
+}  // namespace ladarts

@@ -1,0 +1,69 @@
+// The programs of one search iteration: a weight step and an architecture step of first or second order, over
+// shared weights, architecture parameters and optimiser state.
+#pragma once
+
+#include <vector>
+
+#include "core/program.h"
+#include "core/safetensors.h"
+#include "nas/data/batch_io.h"
+#include "nas/supernet.h"
+#include "predictor/regressor.h"
+
+namespace ladarts {
+
+struct SearchStepConfig {
+  SupernetConfig supernet;
+  int batch = 64;
+  uint64_t seed = 0;
+  // Weights: SGD.
+  float momentum = 0.9f;
+  float weight_decay = 3e-4f;
+  float clip_norm = 5.f;
+  // Architecture: Adam.
+  float architecture_lr = 3e-4f;
+  float architecture_beta1 = 0.5f;
+  float architecture_beta2 = 0.999f;
+  float architecture_weight_decay = 1e-3f;
+  bool second_order = false;  // DARTS' unrolled step with finite differences
+  float lambda = 0;           // loss per unit of predicted cost
+};
+
+struct StepResult {
+  float loss = 0;   // cross-entropy, without the latency term
+  int correct = 0;  // of batch
+};
+
+class SearchSteps {
+ public:
+  // `predictor` may be null; then lambda must be 0. It is not kept.
+  SearchSteps(const SearchStepConfig& config, const Regressor* predictor);
+  ~SearchSteps();
+
+  StepBatch& training_batch();
+  StepBatch& validation_batch();
+
+  // Updates the weights on the training batch.
+  StepResult weight_step(float learning_rate);
+  // Updates alpha and beta on the validation batch; second order also reads the training batch and needs the
+  // learning rate of the weights. The result is of the validation batch.
+  StepResult architecture_step(float learning_rate);
+  // The gradient that the last architecture step gave to Adam, in the layout of the architecture's flat set.
+  std::vector<float> architecture_gradient() const;
+  // The predicted cost of the relaxed architecture; NaN without a predictor.
+  double relaxed_cost();
+
+  ParameterSet& weights();
+  ArchitectureParameters& architecture();
+  // Everything that a checkpoint must hold, under unique names.
+  NamedStorages state();
+
+  const ProgramStats& weight_stats() const;
+  const ProgramStats& architecture_stats() const;
+
+ private:
+  struct Programs;
+  std::unique_ptr<Programs> programs_;
+};
+
+}  // namespace ladarts

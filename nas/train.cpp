@@ -1,0 +1,312 @@
+#include "nas/train.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <optional>
+
+#include "core/error.h"
+#include "core/gradients.h"
+#include "core/interrupt.h"
+#include "core/jsonl_log.h"
+#include "core/program.h"
+#include "core/progress.h"
+#include "core/safetensors.h"
+#include "nas/network_file.h"
+#include "nas/run_folder.h"
+#include "ops/arithmetic.h"
+#include "ops/losses.h"
+#include "ops/optimizer.h"
+#include "ops/schedule.h"
+
+namespace ladarts {
+
+namespace {
+
+// The training step as a Program, with the state that it carries from step to step.
+class TrainSteps {
+ public:
+  explicit TrainSteps(const TrainConfig& config)
+      : config_(config), params(config.seed), random_(config.seed) {
+    const NetworkShape shape = resolve(config.network.shape, config.network.space);
+    batch = StepBatch::create(config.batch, shape.image);
+    Graph g;
+    std::optional<DropPathInput> drop_path;
+    if (config.drop_path > 0) drop_path = DropPathInput{g.leaf(drop_rate_, "drop_path"), random_};
+    const Network n = record_network(g, config.network, NetworkMode::training, params, buffers,
+                                     g.leaf(batch.images, "images"), drop_path);
+    const Tensor labels = g.leaf(batch.labels, "labels");
+    const CrossEntropyDesc desc{config.label_smoothing};
+    Tensor loss = cross_entropy(n.logits, labels, desc);
+    loss_ = g.bind_output(loss);
+    correct_ = g.bind_output(count_correct(n.logits, labels));
+    if (n.auxiliary_logits)
+      loss = add(loss, scale(cross_entropy(n.auxiliary_logits, labels, desc), config.auxiliary_weight));
+    gradients(loss, params.leaves(g), {.into = params.gradient_storages()});
+    const Storage values = params.values();
+    buffers.values();
+    momentum_ = Storage::create(values.shape());
+    const Tensor gradient = g.leaf(params.gradients());
+    if (config.clip_norm > 0) clip_norm(gradient, config.clip_norm);
+    sgd_update(g.leaf(values), gradient, g.leaf(momentum_), g.leaf(lr_),
+               {.momentum = config.momentum, .weight_decay = config.weight_decay});
+    program_ = compile(g);
+  }
+
+  // Sets what varies between epochs.
+  void set(double lr, double drop_rate) {
+    lr_.set(float(lr));
+    drop_rate_.set(float(drop_rate));
+  }
+  // `step` counts all steps of the training: it fixes the masks.
+  void run(int64_t step) {
+    random_.set_step(uint64_t(step));
+    program_->run();
+  }
+  double loss() const { return loss_.item(); }
+  int correct() const { return int(correct_.item()); }
+
+  NamedStorages state() {
+    NamedStorages all = named_values(params, "params.");
+    for (auto& entry : named_values(buffers, "buffers.")) all.push_back(entry);
+    all.emplace_back("sgd.momentum", momentum_);
+    return all;
+  }
+
+ private:
+  const TrainConfig& config_;
+
+ public:
+  StepBatch batch;
+  ParameterSet params, buffers;
+
+ private:
+  RandomState random_;
+  Storage lr_ = Storage::create({1}), drop_rate_ = Storage::create({1});
+  Storage momentum_, loss_, correct_;
+  std::optional<Program> program_;
+};
+
+// Adds the cross-entropy and the correct predictions of the first `count` rows of logits (N, K).
+void add_rows(const std::vector<float>& logits, std::span<const int32_t> labels, int64_t count,
+              int64_t classes, double& loss, int64_t& correct) {
+  for (int64_t i = 0; i < count; ++i) {
+    const float* row = &logits[size_t(i * classes)];
+    const float* largest = std::max_element(row, row + classes);
+    double sum = 0;
+    for (int64_t k = 0; k < classes; ++k) sum += std::exp(double(row[k]) - *largest);
+    loss += std::log(sum) + *largest - row[labels[size_t(i)]];
+    correct += largest - row == labels[size_t(i)];
+  }
+}
+
+// The evaluation network over given weights, compiled once.
+class Evaluator {
+ public:
+  Evaluator(const NetworkConfig& config, ParameterSet& params, ParameterSet& buffers,
+            const ImageSource& images, int batch, int64_t limit)
+      : classes_(resolve(config.shape, config.space).classes),
+        indices_(first_images(images.dataset->count(), limit)),
+        loader_(images.dataset, images.normalisation, indices_,
+                {.batch_size = batch, .shuffle = false, .drop_last = false}) {
+    images_ = Storage::create({batch, kImageChannels, images.dataset->size, images.dataset->size});
+    Graph g;
+    logits_ = g.bind_output(
+        record_network(g, config, NetworkMode::evaluation, params, buffers, g.leaf(images_)).logits);
+    params.values();
+    buffers.values();
+    program_ = compile(g);
+  }
+
+  Evaluation run() {
+    loader_.seek(0, 0);
+    double loss = 0;
+    int64_t correct = 0;
+    Evaluation result;
+    for (int64_t i = 0; i < loader_.batches_per_epoch(); ++i) {
+      const Batch b = loader_.next();
+      images_.upload(b.images);
+      program_->run();
+      add_rows(logits_.to_vector(), b.labels, b.count, classes_, loss, correct);
+      result.images += b.count;
+    }
+    result.loss = loss / double(result.images);
+    result.accuracy = double(correct) / double(result.images);
+    return result;
+  }
+
+ private:
+  int64_t classes_;
+  std::vector<int32_t> indices_;
+  BatchLoader loader_;
+  Storage images_, logits_;
+  std::optional<Program> program_;
+};
+
+class TrainRun {
+ public:
+  TrainRun(const TrainConfig& config, const ImageSource& train, const ImageSource& test,
+           const std::filesystem::path& folder)
+      : config_(config),
+        run_(folder, ladarts::to_json(config)),
+        steps_(config_),
+        evaluator_(config.network, steps_.params, steps_.buffers, test, 100, config.test_images),
+        log_(run_.file("epochs.jsonl")),
+        loader_(train.dataset, train.normalisation, first_images(train.dataset->count(), config.train_images),
+                {.batch_size = config.batch,
+                 .augmentation = Augmentation::cifar(config.cutout),
+                 .seed = config.seed}) {
+    if (run_.has("checkpoint.safetensors")) {
+      const auto path = run_.file("checkpoint.safetensors");
+      const Json position = parse_json(load_storages(path, steps_.state()).at("position"), path.string());
+      epoch_ = position.at("epoch");
+      step_ = position.at("step");
+      loss_ = position.at("loss");
+      correct_ = position.at("correct");
+      seconds_ = position.at("seconds");
+    }
+    log_.keep(size_t(epoch_));
+  }
+
+  TrainOutcome run() {
+    const int64_t steps = loader_.batches_per_epoch();
+    Progress progress("train", config_.epochs * steps, {.unit = "step", .start = epoch_ * steps + step_});
+    TrainOutcome outcome;
+    while (epoch_ < config_.epochs) {
+      if (!run_epoch(progress)) {
+        checkpoint();
+        outcome.epochs = read_jsonl(run_.file("epochs.jsonl"));
+        return outcome;
+      }
+      outcome.test = evaluator_.run();
+      const double images = double(steps * config_.batch);
+      log_.append({{"epoch", epoch_},
+                   {"lr", learning_rate(schedule(), epoch_)},
+                   {"train_loss", loss_ / images},
+                   {"train_accuracy", double(correct_) / images},
+                   {"test_loss", outcome.test.loss},
+                   {"test_accuracy", outcome.test.accuracy},
+                   {"seconds", seconds_}});
+      ++epoch_;
+      step_ = 0;
+      loss_ = seconds_ = 0;
+      correct_ = 0;
+      checkpoint();
+    }
+    progress.finish();
+    finish(outcome);
+    return outcome;
+  }
+
+ private:
+  CosineSchedule schedule() const { return {config_.lr, 0, config_.epochs, config_.lr_warmup_epochs}; }
+
+  bool run_epoch(Progress& progress) {
+    using clock = std::chrono::steady_clock;
+    const int64_t steps = loader_.batches_per_epoch();
+    steps_.set(learning_rate(schedule(), epoch_), linear_ramp(config_.drop_path, epoch_, config_.epochs));
+    loader_.seek(epoch_, step_);
+    auto before = clock::now();
+    while (step_ < steps) {
+      if (interrupted()) return false;
+      upload(loader_.next(), steps_.batch);
+      steps_.run(epoch_ * steps + step_);
+      const double loss = steps_.loss();
+      require(std::isfinite(loss), "[train] the loss is {} in epoch {}, step {}; lower the learning rate",
+              loss, epoch_ + 1, step_ + 1);
+      loss_ += loss * config_.batch;
+      correct_ += steps_.correct();
+      ++step_;
+      const auto now = clock::now();
+      seconds_ += std::chrono::duration<double>(now - before).count();
+      before = now;
+      progress.update(epoch_ * steps + step_,
+                      fmt::format("epoch {}/{} loss {:.3f}", epoch_ + 1, config_.epochs,
+                                  loss_ / double(step_ * config_.batch)));
+    }
+    return true;
+  }
+
+  void checkpoint() {
+    const Json position{
+        {"epoch", epoch_}, {"step", step_}, {"loss", loss_}, {"correct", correct_}, {"seconds", seconds_}};
+    save_storages(run_.file("checkpoint.safetensors"), steps_.state(), {{"position", position.dump()}});
+  }
+
+  void finish(TrainOutcome& outcome) {
+    outcome.finished = true;
+    outcome.epochs = read_jsonl(run_.file("epochs.jsonl"));
+    if (outcome.test.images == 0) outcome.test = evaluator_.run();  // all epochs were done before
+    const NetworkCounts counts = count_network(config_.network);
+    const Json result{{"test_accuracy", outcome.test.accuracy},
+                      {"test_loss", outcome.test.loss},
+                      {"test_images", outcome.test.images},
+                      {"parameters", counts.parameters},
+                      {"multiply_accumulates", counts.multiply_accumulates}};
+    save_network(run_.file("network.safetensors"), config_.network, steps_.params, steps_.buffers, result);
+    write_json_file(run_.file("result.json"), result);
+  }
+
+  TrainConfig config_;
+  RunFolder run_;
+  TrainSteps steps_;
+  Evaluator evaluator_;
+  JsonlLog log_;
+  BatchLoader loader_;
+  int epoch_ = 0;
+  int64_t step_ = 0;  // within the epoch
+  double loss_ = 0, seconds_ = 0;
+  int64_t correct_ = 0;
+};
+
+}  // namespace
+
+Json to_json(const TrainConfig& c) {
+  return {{"network", to_json(c.network)},
+          {"epochs", c.epochs},
+          {"batch", c.batch},
+          {"lr", c.lr},
+          {"lr_warmup_epochs", c.lr_warmup_epochs},
+          {"momentum", c.momentum},
+          {"weight_decay", c.weight_decay},
+          {"clip_norm", c.clip_norm},
+          {"auxiliary_weight", c.auxiliary_weight},
+          {"drop_path", c.drop_path},
+          {"label_smoothing", c.label_smoothing},
+          {"cutout", c.cutout},
+          {"train_images", c.train_images},
+          {"test_images", c.test_images},
+          {"seed", c.seed}};
+}
+
+TrainConfig read_train_config(JsonFields& f, TrainConfig c) {
+  c.network.auxiliary = f.get_or("auxiliary", c.network.auxiliary);
+  c.epochs = f.get_or("epochs", c.epochs);
+  c.batch = f.get_or("batch", c.batch);
+  c.lr = f.get_or("lr", c.lr);
+  c.lr_warmup_epochs = f.get_or("lr_warmup_epochs", c.lr_warmup_epochs);
+  c.momentum = f.get_or("momentum", c.momentum);
+  c.weight_decay = f.get_or("weight_decay", c.weight_decay);
+  c.clip_norm = f.get_or("clip_norm", c.clip_norm);
+  c.auxiliary_weight = f.get_or("auxiliary_weight", c.auxiliary_weight);
+  c.drop_path = f.get_or("drop_path", c.drop_path);
+  c.label_smoothing = f.get_or("label_smoothing", c.label_smoothing);
+  c.cutout = f.get_or("cutout", c.cutout);
+  c.train_images = f.get_or("train_images", c.train_images);
+  c.test_images = f.get_or("test_images", c.test_images);
+  return c;
+}
+
+TrainOutcome run_training(const TrainConfig& config, const ImageSource& train, const ImageSource& test,
+                          const std::filesystem::path& folder) {
+  require(config.epochs > 0, "[train] epochs is {}; give 1 or more", config.epochs);
+  require(config.batch > 0, "[train] batch is {}; give 1 or more", config.batch);
+  return TrainRun(config, train, test, folder).run();
+}
+
+Evaluation evaluate_network(const NetworkConfig& config, ParameterSet& params, ParameterSet& buffers,
+                            const ImageSource& images, int batch, int64_t limit) {
+  return Evaluator(config, params, buffers, images, batch, limit).run();
+}
+
+}  // namespace ladarts

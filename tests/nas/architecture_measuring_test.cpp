@@ -1,0 +1,156 @@
+#include "nas/architecture_measuring.h"
+
+#include <cmath>
+#include <csignal>
+
+#include "core/error.h"
+#include "core/interrupt.h"
+#include "nas/encoding.h"
+#include "nas/sampler.h"
+#include "tests/support/catch.h"
+#include "tests/support/temp_folder.h"
+
+using namespace ladarts;
+
+namespace {
+
+LatencySetup small(const std::string& space = "darts") {
+  return {.space = SearchSpace::load(space),
+          .shape = {.channels = 4, .layers = space == "darts" ? 3 : 1, .image = 16},
+          .measure = {.min_warmup_runs = 1,
+                      .max_warmup_runs = 2,
+                      .min_repeats = 3,
+                      .max_repeats = 5,
+                      .time_budget_s = 0.05}};
+}
+
+}  // namespace
+
+TEST_CASE("measuring: a network runs and its values stay away from denormal numbers", "[nas][measuring]") {
+  for (const char* space : {"darts", "nasbench201"}) {
+    const LatencySetup setup = small(space);
+    const ArchitectureSampler sampler(setup.space, 3);
+    for (uint64_t i = 0; i < 4; ++i) {
+      InferenceNetwork network(setup, sampler.at(i));
+      network.run();
+      for (const float v : network.logits().to_vector()) CHECK((std::isnormal(v) && std::abs(v) > 1e-20f));
+    }
+  }
+}
+
+TEST_CASE("measuring: what is in the store is not measured again", "[nas][measuring]") {
+  const TempFolder folder;
+  MeasurementStore store(folder / "m.db");
+  const LatencySetup setup = small();
+  const MeasuringSummary first =
+      measure_architectures(store, setup, {.seed = 7, .count = 4, .reference_every = 0});
+  CHECK(first.measured == 4);
+  CHECK(first.present == 0);
+  CHECK(first.failed == 0);
+  CHECK(first.setup_seconds > 0);
+  CHECK(first.setup_seconds < first.seconds);
+  std::vector<int64_t> done;
+  const MeasuringSummary second =
+      measure_architectures(store, setup,
+                            {.seed = 7,
+                             .begin = 2,
+                             .count = 5,
+                             .reference_every = 0,
+                             .progress = [&](int64_t d, int64_t total, const Measurement&) {
+                               CHECK(total == 5);
+                               done.push_back(d);
+                             }});
+  CHECK(second.present == 2);
+  CHECK(second.measured == 3);
+  CHECK(done == std::vector<int64_t>{1, 2, 3, 4, 5});
+  CHECK(store.sample_indices({.seed = 7}) == std::set<int64_t>{0, 1, 2, 3, 4, 5, 6});
+  for (const Measurement& m : store.rows()) {
+    CHECK(m.context == latency_context(setup));
+    CHECK(m.status == "ok");
+    CHECK(m.min > 0);
+    CHECK(m.median >= m.min);
+    CHECK(m.repeats >= 3);
+    CHECK(parse_genotype(m.architecture, setup.space).canonical() ==
+          ArchitectureSampler(setup.space, 7).at(uint64_t(m.sample_index)).canonical());
+  }
+  // Another network around the cells is another context.
+  LatencySetup wider = setup;
+  wider.shape.channels = 8;
+  CHECK(measure_architectures(store, wider, {.seed = 7, .count = 1}).measured == 1);
+}
+
+TEST_CASE("measuring: replicas of the first architecture give the noise floor", "[nas][measuring]") {
+  const TempFolder folder;
+  MeasurementStore store(folder / "m.db");
+  const LatencySetup setup = small();
+  const MeasuringSummary s = measure_architectures(store, setup, {.count = 6, .reference_every = 2});
+  CHECK(s.measured == 6);
+  CHECK(s.replicas == 4);
+  CHECK(s.noise_floor >= 0);
+  CHECK(store.count() == 9);
+  CHECK(measured_dataset(store.rows(), setup.space).size() == 6);
+}
+
+TEST_CASE("measuring: an interrupt ends it after the sample at hand, a later run goes on",
+          "[nas][measuring]") {
+  const TempFolder folder;
+  MeasurementStore store(folder / "m.db");
+  const LatencySetup setup = small();
+  catch_interrupts();
+  MeasuringOptions options{.count = 6, .reference_every = 0};
+  options.progress = [](int64_t done, int64_t, const Measurement&) {
+    if (done == 3) raise(SIGINT);
+  };
+  const MeasuringSummary s = measure_architectures(store, setup, options);
+  clear_interrupt();
+  CHECK(s.interrupted);
+  CHECK(s.measured == 3);
+  CHECK(store.count() == 3);
+  options.progress = {};
+  const MeasuringSummary rest = measure_architectures(store, setup, options);
+  CHECK_FALSE(rest.interrupted);
+  CHECK(rest.present == 3);
+  CHECK(rest.measured == 3);
+}
+
+TEST_CASE("measuring: an impossible set-up ends at the first sample and stores nothing", "[nas][measuring]") {
+  const TempFolder folder;
+  MeasurementStore store(folder / "m.db");
+  LatencySetup setup = small();
+  setup.batch = 0;
+  CHECK_THROWS_WITH(measure_architectures(store, setup, {.count = 2}), ContainsSubstring("batch of 0"));
+  setup = small("nasbench201");
+  CHECK_THROWS_WITH(measure_architectures(store, setup, {.begin = 15'620, .count = 10}),
+                    ContainsSubstring("15625 different"));
+  CHECK_THROWS_AS(measure_architectures(store, setup, {.count = 0}), Error);
+  CHECK(store.count() == 0);
+}
+
+TEST_CASE("measuring: rows become encodings and costs", "[nas][measuring]") {
+  const TempFolder folder;
+  MeasurementStore store(folder / "m.db");
+  const LatencySetup setup = small("nasbench201");
+  measure_architectures(store, setup, {.seed = 1, .count = 3, .reference_every = 0});
+  std::vector<Measurement> rows = store.rows();
+  rows[1].status = "out of memory";
+  const Dataset data = measured_dataset(rows, setup.space);
+  REQUIRE(data.size() == 2);
+  CHECK(data.features.columns == encoding_size(setup.space));
+  CHECK(data.costs == std::vector<double>{rows[0].median, rows[2].median});
+  const std::vector<float> expected = encode(ArchitectureSampler(setup.space, 1).at(2), setup.space);
+  CHECK(std::vector<float>(data.features.row(1).begin(), data.features.row(1).end()) == expected);
+  CHECK_THROWS_WITH(measured_dataset(rows, SearchSpace::load("darts")), ContainsSubstring("not of 'darts'"));
+  rows[2].context.batch = 9;
+  CHECK_THROWS_WITH(measured_dataset(rows, setup.space), ContainsSubstring("different kinds"));
+}
+
+TEST_CASE("measuring: text that names the network tells its shape", "[nas][measuring]") {
+  const SearchSpace darts = SearchSpace::load("darts");
+  CHECK(network_text({}, darts) == "channels=36 layers=20 classes=10 stem=cifar");
+  const CostContext c = latency_context(small());
+  CHECK(c.space == "darts");
+  CHECK(c.network == "channels=4 layers=3 classes=10 stem=cifar");
+  CHECK(c.image_size == 16);
+  CHECK(c.threads == ThreadPool::global().threads());
+  CHECK(c.device_kind == "cpu");
+}
