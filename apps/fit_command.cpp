@@ -1,0 +1,148 @@
+#include "apps/command.h"
+#include "apps/format.h"
+#include "apps/network_options.h"
+#include "core/interrupt.h"
+#include "core/progress.h"
+#include "nas/architecture_measuring.h"
+#include "nas/encoding.h"
+#include "predictor/predictor_file.h"
+
+namespace ladarts {
+namespace {
+
+// Which measurements of a store are meant, where it holds several kinds.
+struct ContextOptions {
+  std::string network, device;
+  int batch = 0, image = 0, threads = 0;
+
+  MeasurementFilter filter(const std::string& space) const {
+    MeasurementFilter f;
+    f.space = space;
+    f.status = "ok";
+    if (!device.empty()) f.device = device;
+    if (batch > 0) f.batch = batch;
+    if (image > 0) f.image_size = image;
+    if (threads > 0) f.threads = threads;
+    return f;
+  }
+};
+
+std::string list(const std::vector<std::pair<CostContext, int64_t>>& contexts) {
+  std::string text;
+  for (const auto& [context, rows] : contexts) text += fmt::format("\n  {} of {}", rows, context.str());
+  return text;
+}
+
+CostContext choose_context(const MeasurementStore& store, const MeasurementFilter& filter,
+                           const std::string& network) {
+  auto matching = store.contexts(filter);
+  if (!network.empty()) std::erase_if(matching, [&](const auto& c) { return c.first.network != network; });
+  const std::string path = store.path().string();
+  if (matching.empty()) {
+    const auto present = store.contexts();
+    require(!present.empty(), "[fit] '{}' holds no measurements; ladarts measure makes them", path);
+    fail("[fit] '{}' holds no such measurements, but{}", path, list(present));
+  }
+  require(
+      matching.size() == 1,
+      "[fit] '{}' holds several kinds of measurements; choose one by --network, --batch, --image, --on or "
+      "--measured-threads:{}",
+      path, list(matching));
+  return matching[0].first;
+}
+
+class FitCommand : public Command {
+ public:
+  std::string name() const override { return "fit"; }
+  std::string summary() const override { return "fit the latency predictor to measurements"; }
+  std::string example() const override { return "ladarts fit --db latency.db --out predictor.safetensors"; }
+
+  void declare(CLI::App& app) override {
+    app.add_option("--db", db_, "measurements, made by ladarts measure")->required()->option_text("FILE");
+    app.add_option("--out", out_, "where the predictor goes")->required()->option_text("FILE");
+    add_space_option(app, space_);
+    app.add_option("--model", model_,
+                   "mlp (the paper's) or additive (a cost for each operation of each edge)")
+        ->check(CLI::IsMember({"mlp", "additive"}))
+        ->option_text("NAME [mlp]");
+    app.add_option("--test-fraction", options_.test_fraction,
+                   "share of the architectures held out for the report")
+        ->check(CLI::Range(0.01, 0.9))
+        ->option_text("X [0.2]");
+    app.add_option("--epochs", options_.mlp.epochs, "epochs of the training of the mlp")
+        ->check(CLI::PositiveNumber)
+        ->option_text(fmt::format("N [{}]", options_.mlp.epochs));
+    app.add_option("--hidden", options_.mlp.hidden, "widths of the hidden layers of the mlp")
+        ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+        ->check(CLI::PositiveNumber)
+        ->option_text(fmt::format("N ... [{}]", fmt::join(options_.mlp.hidden, " ")));
+    const char* group = "Which measurements, where the file holds several kinds";
+    app.add_option("--network", context_.network, "network around the cells, as listed")
+        ->option_text("TEXT")
+        ->group(group);
+    app.add_option("--batch", context_.batch, "images at once")->option_text("N")->group(group);
+    app.add_option("--image", context_.image, "side of the images")->option_text("N")->group(group);
+    app.add_option("--on", context_.device, "name of the device")->option_text("TEXT")->group(group);
+    app.add_option("--measured-threads", context_.threads, "CPU threads")->option_text("N")->group(group);
+  }
+
+  Json run(const CommonOptions& common) override {
+    const SearchSpace space = space_.load_space();
+    const MeasurementStore store(db_, MeasurementStore::Access::read_only);
+    MeasurementFilter filter = context_.filter(space.name);
+    const CostContext context = choose_context(store, filter, context_.network);
+    filter.context = context;
+    const Dataset data = measured_dataset(store.rows(filter), space);
+
+    options_.seed = common.seed;
+    Progress progress("fit", options_.mlp.epochs, {.unit = "epoch"});
+    options_.mlp.progress = [&](int epoch, int, double error) {
+      if (interrupted()) throw Interrupted("interrupted; no predictor was written");
+      progress.update(epoch, fmt::format("validation error {}", percent(error)));
+    };
+    const FitResult fitted = fit_predictors(data, options_, Device::parse(common.device));
+    progress.finish();
+    const Regressor& chosen = model_ == "mlp" ? static_cast<const Regressor&>(*fitted.mlp)
+                                              : static_cast<const Regressor&>(*fitted.additive);
+    save_predictor(out_, chosen, {context, encoding_names(space), fitted.report});
+    return {{"predictor", out_},
+            {"model", model_},
+            {"context", Json::parse(nlohmann::json(context).dump())},
+            {"what", context.str()},
+            {"unit", context.unit},
+            {"report", Json::parse(nlohmann::json(fitted.report).dump())}};
+  }
+
+  std::string text(const Json& r) const override {
+    const FitReport report = nlohmann::json::parse(r["report"].dump()).get<FitReport>();
+    auto row = [](const char* name, const ErrorReport& e) {
+      return std::vector<std::string>{name,
+                                      percent(e.mean_relative_error, 2),
+                                      percent(e.median_relative_error, 2),
+                                      percent(e.within_5_percent),
+                                      percent(e.within_10_percent),
+                                      fmt::format("{:.3f}", e.spearman),
+                                      fmt::format("{:.3f}", e.kendall)};
+    };
+    return fmt::format(
+        "{}\nfitted to {} architectures, errors on {} others:\n\n{}\n{} written to {}\n", text_of(r["what"]),
+        report.n_train, report.n_test,
+        table({"model", "mean error", "median error", "within 5%", "within 10%", "Spearman", "Kendall"},
+              {row("mlp", report.mlp), row("additive", report.additive)}),
+        text_of(r["model"]), text_of(r["predictor"]));
+  }
+
+ private:
+  std::string db_, out_, model_ = "mlp";
+  NetworkOptions space_;
+  ContextOptions context_;
+  FitOptions options_;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> make_fit_command() {
+  return std::make_unique<FitCommand>();
+}
+
+}  // namespace ladarts

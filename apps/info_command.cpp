@@ -1,0 +1,109 @@
+#include <sqlite3.h>
+
+#include <fstream>
+
+#include "apps/command.h"
+#include "apps/format.h"
+#include "core/device.h"
+#include "core/kernel.h"
+#include "core/thread_pool.h"
+#include "predictor/machine.h"
+
+namespace ladarts {
+namespace {
+
+Json describe_devices() {
+  Json devices = Json::array();
+  for (DeviceKind kind : {DeviceKind::cpu, DeviceKind::cuda}) {
+    const DeviceMemory* memory = device_memory(kind);
+    for (int i = 0; memory && i < memory->device_count(); ++i) devices.push_back(Device{kind, i}.str());
+  }
+  return devices;
+}
+
+Json describe_libraries() {
+  return {{"fmt", fmt::format("{}.{}.{}", FMT_VERSION / 10000, FMT_VERSION / 100 % 100, FMT_VERSION % 100)},
+          {"nlohmann_json", fmt::format("{}.{}.{}", NLOHMANN_JSON_VERSION_MAJOR, NLOHMANN_JSON_VERSION_MINOR,
+                                        NLOHMANN_JSON_VERSION_PATCH)},
+          {"sqlite", sqlite3_libversion()},
+          {"cli11", CLI11_VERSION}};
+}
+
+// "MemTotal" or "MemAvailable" of this machine; 0 where the system does not say.
+int64_t memory_bytes(const std::string& key) {
+  std::ifstream file("/proc/meminfo");  // "MemTotal:       16384256 kB"
+  std::string name, unit;
+  for (int64_t kibibytes = 0; file >> name >> kibibytes;) {
+    if (name == key + ":") return kibibytes * 1024;
+    std::getline(file, unit);
+  }
+  return 0;
+}
+
+std::string gibibytes(const Json& bytes) {
+  return fmt::format("{:.1f} GiB", bytes.get<double>() / (1 << 30));
+}
+
+class InfoCommand : public Command {
+ public:
+  std::string name() const override { return "info"; }
+  std::string summary() const override {
+    return "show the machine, its devices, and what this program was built with";
+  }
+  std::string example() const override { return "ladarts info --json"; }
+  void declare(CLI::App&) override {}
+
+  Json run(const CommonOptions& common) override {
+    const Machine machine = this_machine();
+    return {{"ladarts", library_version()},
+            {"commit", library_commit()},
+            {"build", {{"type", LADARTS_BUILD_TYPE}, {"compiler", LADARTS_COMPILER}}},
+            {"device", Device::parse(common.device).str()},
+            {"devices", describe_devices()},
+            {"cpu", machine.cpu},
+            {"clock", {{"mhz", machine.clock_mhz}, {"governor", machine.governor}}},
+            {"cores", machine.cores},
+            {"threads", ThreadPool::global().threads()},
+            {"isa", {{"used", to_string(current_cpu_isa())}, {"best", to_string(best_cpu_isa())}}},
+            {"memory_bytes",
+             {{"available", memory_bytes("MemAvailable")}, {"machine", memory_bytes("MemTotal")}}},
+            {"operating_system", machine.os},
+            {"libraries", describe_libraries()}};
+  }
+
+  std::string text(const Json& r) const override {
+    std::string out;
+    auto line = [&](const char* name, const std::string& value) {
+      out += fmt::format("{:<18}{}\n", name, value);
+    };
+    line("ladarts", fmt::format("{} (commit {}, {}, {})", text_of(r["ladarts"]), text_of(r["commit"]),
+                                text_of(r["build"]["type"]), text_of(r["build"]["compiler"])));
+    std::string devices;
+    for (const Json& d : r["devices"]) devices += (devices.empty() ? "" : ", ") + text_of(d);
+    line("devices", fmt::format("{} (used: {})", devices, text_of(r["device"])));
+    line("cpu", text_of(r["cpu"]));
+    const std::string governor = text_of(r["clock"]["governor"]);
+    line("clock", fmt::format("{:.0f} MHz now, governor {}", r["clock"]["mhz"].get<double>(),
+                              governor.empty() ? "unknown" : governor));
+    line("cores", fmt::format("{}", r["cores"].get<int>()));
+    line("threads", fmt::format("{}", r["threads"].get<int>()));
+    line("instruction set",
+         fmt::format("{} (best of this machine: {})", text_of(r["isa"]["used"]), text_of(r["isa"]["best"])));
+    line("memory", gibibytes(r["memory_bytes"]["available"]) + " available of " +
+                       gibibytes(r["memory_bytes"]["machine"]));
+    line("operating system", text_of(r["operating_system"]));
+    std::string libraries;
+    for (const auto& [name, version] : r["libraries"].items())
+      libraries += (libraries.empty() ? "" : ", ") + name + " " + text_of(version);
+    line("libraries", libraries);
+    return out;
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<Command> make_info_command() {
+  return std::make_unique<InfoCommand>();
+}
+
+}  // namespace ladarts

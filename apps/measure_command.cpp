@@ -1,0 +1,149 @@
+#include "apps/command.h"
+#include "apps/format.h"
+#include "apps/measuring_options.h"
+#include "apps/network_options.h"
+#include "core/clock.h"
+#include "core/progress.h"
+#include "predictor/machine.h"
+
+namespace ladarts {
+namespace {
+
+constexpr int kRounds = 5;  // of given architectures
+
+class MeasureCommand : public Command {
+ public:
+  std::string name() const override { return "measure"; }
+  std::string summary() const override { return "measure the latency of sampled or given architectures"; }
+  std::string example() const override {
+    return "ladarts measure --db latency.db --count 1000 --channels 16 --layers 8\n"
+           "  ladarts measure --genotype DARTS_V2 PC_DARTS_cifar";
+  }
+
+  void declare(CLI::App& app) override {
+    app.add_option("--db", db_, "where measurements are kept; what it holds is not measured again")
+        ->option_text("FILE");
+    app.add_option("--count", options_.count, "how many architectures to sample")
+        ->check(CLI::PositiveNumber)
+        ->option_text(fmt::format("N [{}]", options_.count));
+    app.add_option("--first", options_.begin, "number of the first sample; machines can share the work")
+        ->check(CLI::NonNegativeNumber)
+        ->option_text("N [0]");
+    app.add_option("--genotype", genotypes_, "measure these instead of samples: published, text or file")
+        ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+        ->option_text("G ...");
+    app.add_option("--batch", setup_.batch, "images at once")
+        ->check(CLI::Range(1, 65536))
+        ->option_text("N [1]");
+    add_timing_options(app, setup_.measure);
+    add_network_options(app, network_);
+  }
+
+  Json run(const CommonOptions& common) override {
+    setup_.space = network_.load_space();
+    setup_.shape = network_.shape();
+    setup_.device = Device::parse(common.device);
+    setup_.measure.min_repeats = std::min(setup_.measure.min_repeats, setup_.measure.max_repeats);
+    options_.seed = common.seed;
+    return genotypes_.empty() ? measure_samples() : measure_given();
+  }
+
+  std::string text(const Json& r) const override {
+    std::string out = text_of(r["what"]) + "\n\n";
+    if (r.contains("networks")) {
+      std::vector<std::vector<std::string>> rows;
+      for (const Json& n : r["networks"])
+        rows.push_back({text_of(n["name"]), fmt::format("{:.3f}", n["latency_ms"].get<double>()),
+                        percent(n["relative_spread"].get<double>())});
+      return out + table({"architecture", "latency ms", "spread"}, rows);
+    }
+    const double noise = r["noise_floor"].get<double>();
+    return out + fmt::format(
+                     "{} architectures in {}: {} measured now, {} there before, {} failed, in {}\n"
+                     "median spread of single runs {}; noise floor {}\n",
+                     with_separators(r["requested"]), text_of(r["db"]), with_separators(r["measured"]),
+                     with_separators(r["present"]), with_separators(r["failed"]),
+                     format_duration(r["seconds"].get<double>()), percent(r["median_spread"].get<double>()),
+                     noise > 0 ? percent(noise, 2) : "unknown (too few replicas)");
+  }
+
+ private:
+  Json measure_samples() {
+    require(!db_.empty(), "[measure] sampled architectures are kept in a file; name it by --db");
+    const CostContext context = latency_context(setup_);
+    MeasurementStore store(db_);
+    Progress progress("measure", options_.count, {.unit = "architecture"});
+    options_.progress = [&](int64_t done, int64_t, const Measurement& latest) {
+      progress.update(done, latest.median > 0 ? fmt::format("last {:.3f} ms", latest.median) : "present");
+    };
+    const MeasuringSummary s = measure_architectures(store, setup_, options_);
+    progress.finish();
+    if (s.interrupted)
+      throw Interrupted(
+          fmt::format("interrupted; '{}' holds {} of {} architectures, the same command goes on", db_,
+                      s.present + s.measured, s.requested));
+    return {{"db", db_},
+            {"what", context.str()},
+            {"requested", s.requested},
+            {"measured", s.measured},
+            {"present", s.present},
+            {"failed", s.failed},
+            {"seconds", s.seconds},
+            {"median_spread", s.median_spread},
+            {"noise_floor", s.noise_floor},
+            {"replicas", s.replicas}};
+  }
+
+  Json measure_given() {
+    std::vector<Genotype> genotypes;
+    for (const std::string& g : genotypes_) genotypes.push_back(parse_genotype(g, setup_.space));
+    const std::vector<Timing> timings = measure_in_turn(setup_, genotypes, kRounds, "measure");
+    const CostContext context = latency_context(setup_);
+    Json networks = Json::array();
+    for (size_t i = 0; i < genotypes.size(); ++i)
+      networks.push_back({{"name", genotypes_[i]},
+                          {"genotype", to_text(genotypes[i], setup_.space)},
+                          {"latency_ms", timings[i].median_ms},
+                          {"relative_spread", timings[i].relative_spread}});
+    if (!db_.empty()) store_given(context, genotypes, timings);
+    return {{"what", context.str()}, {"networks", networks}};
+  }
+
+  // As the next replica of each, so that nothing measured before is lost.
+  void store_given(const CostContext& context, const std::vector<Genotype>& genotypes,
+                   const std::vector<Timing>& timings) {
+    MeasurementStore store(db_);
+    const Machine machine = this_machine();
+    for (size_t i = 0; i < genotypes.size(); ++i) {
+      Measurement row;
+      row.context = context;
+      row.architecture = architecture_text(genotypes[i], setup_.space);
+      for (const Measurement& m : store.rows({.context = context, .architecture = row.architecture}))
+        row.replica = std::max(row.replica, m.replica + 1);
+      row.median = timings[i].median_ms;
+      row.relative_spread = timings[i].relative_spread;
+      row.min = timings[i].min_ms;
+      row.mean = timings[i].mean_ms;
+      row.repeats = timings[i].repeats;
+      row.commit = library_commit();
+      row.governor = machine.governor;
+      row.clock_mhz = machine.clock_mhz;
+      row.hostname = machine.hostname;
+      store.insert(row);
+    }
+  }
+
+  std::string db_;
+  std::vector<std::string> genotypes_;
+  NetworkOptions network_;
+  LatencySetup setup_;
+  MeasuringOptions options_;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> make_measure_command() {
+  return std::make_unique<MeasureCommand>();
+}
+
+}  // namespace ladarts

@@ -1,0 +1,25 @@
+// Options and helpers of commands that time networks.
+#pragma once
+
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "apps/options.h"
+#include "nas/architecture_measuring.h"
+
+namespace ladarts {
+
+// Limits of the timing of one network.
+void add_timing_options(CLI::App& app, MeasureOptions& options);
+
+// Times the networks in turn, `rounds` times, so that a machine that slows down or speeds up meets all alike.
+// Each result summarises the rounds' medians. Throws Interrupted.
+std::vector<Timing> measure_in_turn(const LatencySetup& setup, std::span<const Genotype> genotypes,
+                                    int rounds, const std::string& title);
+
+// Reads what network_text() wrote. Throws Error for another text.
+NetworkShape parse_network_text(const std::string& text, int image);
+
+}  // namespace ladarts

@@ -1,0 +1,42 @@
+// Options of commands that learn: the images, the folder of the run, and the settings of its protocol.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "apps/options.h"
+#include "core/json_file.h"
+#include "nas/data/batch_io.h"
+
+namespace ladarts {
+
+// The settings of a protocol: those of a JSON file, single ones on top.
+class SettingsOptions {
+ public:
+  // `example` of a setting: "lr=0.05".
+  void declare(CLI::App& app, const std::string& example);
+  // One JSON object. Throws Error for a file that cannot be read and a setting without a name.
+  Json read() const;
+  // Where read()'s fields come from, for messages: "search.json" or "--set".
+  std::string origin() const;
+
+ private:
+  std::string file_;
+  std::vector<std::string> assignments_;
+};
+
+struct LabelledImages {
+  ImageSource train, test;
+  int classes = 0;
+  int image = 0;  // side in pixels
+};
+
+void add_data_option(CLI::App& app, std::string& folder);
+LabelledImages load_images(const std::string& folder);  // throws Error, see read_cifar()
+
+void add_out_option(CLI::App& app, std::string& folder);
+
+// Message of an interrupted run.
+std::string continue_hint(const std::string& folder);
+
+}  // namespace ladarts

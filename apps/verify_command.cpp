@@ -1,0 +1,147 @@
+#include <cmath>
+
+#include "apps/command.h"
+#include "apps/format.h"
+#include "apps/measuring_options.h"
+#include "apps/network_options.h"
+#include "nas/encoding.h"
+#include "nas/sampler.h"
+#include "predictor/predictor_file.h"
+
+namespace ladarts {
+namespace {
+
+class VerifyCommand : public Command {
+ public:
+  std::string name() const override { return "verify"; }
+  std::string summary() const override {
+    return "hold the predicted latency of architectures against the measured";
+  }
+  std::string example() const override {
+    return "ladarts verify --predictor predictor.safetensors --genotype runs/search/genotype.json";
+  }
+
+  void declare(CLI::App& app) override {
+    app.add_option("--predictor", predictor_, "a file written by ladarts fit")
+        ->required()
+        ->option_text("FILE");
+    app.add_option("--genotype", genotypes_, kGenotypeHelp)
+        ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+        ->option_text("G ...");
+    app.add_option("--sample", samples_, "so many random architectures, by --seed")
+        ->check(CLI::PositiveNumber)
+        ->option_text("N");
+    app.add_option("--rounds", rounds_, "how often each is timed, in turn")
+        ->check(CLI::Range(1, 1000))
+        ->option_text("N [5]");
+    app.add_option("--max-error", max_error_, "fail where the mean relative error is larger: 0.05 is 5%")
+        ->check(CLI::PositiveNumber)
+        ->option_text("X");
+    app.add_flag("--any-device", any_device_, "accept a predictor of another device");
+    add_timing_options(app, setup_.measure);
+    add_space_option(app, space_);
+  }
+
+  Json run(const CommonOptions& common) override {
+    setup_.space = space_.load_space();
+    setup_.device = Device::parse(common.device);
+    setup_.measure.min_repeats = std::min(setup_.measure.min_repeats, setup_.measure.max_repeats);
+    const std::vector<Genotype> genotypes = read_genotypes(common.seed);
+
+    // The network, batch and threads are those that the predictor is for.
+    const CostContext fitted = load_predictor(predictor_).context;
+    setup_.shape = parse_network_text(fitted.network, fitted.image_size);
+    setup_.batch = fitted.batch;
+    ThreadPool pool(common.threads > 0 ? common.threads : fitted.threads);
+    setup_.pool = &pool;
+    const CostContext context = latency_context(setup_);
+    const Predictor predictor =
+        load_predictor(predictor_, PredictorExpectation{context, encoding_names(setup_.space), any_device_});
+
+    FeatureMatrix features;
+    for (const Genotype& g : genotypes) features.append(encode(g, setup_.space));
+    const std::vector<double> predicted = predictor.regressor->predict(features);
+    const std::vector<Timing> timings = measure_in_turn(setup_, genotypes, rounds_, "verify");
+    return describe(context, predictor, genotypes, predicted, timings);
+  }
+
+  std::string text(const Json& r) const override {
+    std::vector<std::vector<std::string>> rows;
+    for (const Json& n : r["networks"])
+      rows.push_back({text_of(n["name"]), fmt::format("{:.3f}", n["predicted_ms"].get<double>()),
+                      fmt::format("{:.3f}", n["measured_ms"].get<double>()),
+                      percent(n["relative_spread"].get<double>()),
+                      fmt::format("{:+.1f}%", 100 * n["error"].get<double>())});
+    std::string out = text_of(r["what"]) + "\n\n" +
+                      table({"architecture", "predicted ms", "measured ms", "spread", "error"}, rows);
+    const Json& report = r["report"];
+    if (rows.size() > 1)
+      out += fmt::format(
+          "\nmean relative error {}, Spearman {:.3f}, Kendall {:.3f}; when fitted, {} on held-out ones\n",
+          percent(report["mean_relative_error"].get<double>(), 2), report["spearman"].get<double>(),
+          report["kendall"].get<double>(), percent(r["fitted_error"].get<double>(), 2));
+    return out;
+  }
+
+ private:
+  std::vector<Genotype> read_genotypes(uint64_t seed) {
+    std::vector<Genotype> genotypes;
+    for (const std::string& g : genotypes_) {
+      genotypes.push_back(parse_genotype(g, setup_.space));
+      names_.push_back(g);
+    }
+    const ArchitectureSampler sampler(setup_.space, seed);
+    require(uint64_t(samples_) <= sampler.size(), "[verify] space '{}' has only {} architectures",
+            setup_.space.name, sampler.size());
+    for (int64_t i = 0; i < samples_; ++i) {
+      genotypes.push_back(sampler.at(uint64_t(i)));
+      names_.push_back(fmt::format("sample {}", i));
+    }
+    require(!genotypes.empty(), "[verify] no architecture given; use --genotype or --sample");
+    return genotypes;
+  }
+
+  Json describe(const CostContext& context, const Predictor& predictor,
+                const std::vector<Genotype>& genotypes, const std::vector<double>& predicted,
+                const std::vector<Timing>& timings) const {
+    Json networks = Json::array();
+    std::vector<double> measured;
+    for (size_t i = 0; i < genotypes.size(); ++i) {
+      measured.push_back(timings[i].median_ms);
+      networks.push_back({{"name", names_[i]},
+                          {"genotype", to_text(genotypes[i], setup_.space)},
+                          {"predicted_ms", predicted[i]},
+                          {"measured_ms", measured[i]},
+                          {"relative_spread", timings[i].relative_spread},
+                          {"error", predicted[i] / measured[i] - 1}});
+    }
+    const ErrorReport report = error_report(predicted, measured);
+    require(max_error_ <= 0 || report.mean_relative_error <= max_error_,
+            "[verify] the mean relative error is {}, more than the {} allowed; measure more architectures "
+            "and fit again",
+            percent(report.mean_relative_error, 2), percent(max_error_, 2));
+    const ErrorReport& held_out =
+        predictor.regressor->kind() == "mlp" ? predictor.report.mlp : predictor.report.additive;
+    return {{"what", context.str()},
+            {"networks", networks},
+            {"report", Json::parse(nlohmann::json(report).dump())},
+            {"fitted_error", held_out.mean_relative_error}};
+  }
+
+  std::string predictor_;
+  std::vector<std::string> genotypes_, names_;
+  int64_t samples_ = 0;
+  int rounds_ = 5;
+  double max_error_ = 0;
+  bool any_device_ = false;
+  NetworkOptions space_;
+  LatencySetup setup_;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> make_verify_command() {
+  return std::make_unique<VerifyCommand>();
+}
+
+}  // namespace ladarts

@@ -1,0 +1,169 @@
+// ladarts measure, fit and verify: from an empty file to a predictor, with stops and wrong input on the way.
+#include <csignal>
+#include <fstream>
+
+#include "predictor/measurement_store.h"
+#include "tests/support/catch.h"
+#include "tests/support/small_job.h"
+
+using namespace ladarts;
+
+namespace {
+
+std::vector<std::string> measure(const std::string& db, int count) {
+  return with({"measure", "--db", db, "--count", fmt::format("{}", count), "--image", "16", "--threads", "1",
+               "--max-repeats", "3", "--seconds-each", "0.01", "--seed", "1", "--json"},
+              kSmallNetwork);
+}
+
+ProgramResult run(const std::vector<std::string>& arguments) {
+  return run_program(LADARTS_PROGRAM, arguments);
+}
+
+int64_t rows_in(const std::string& db) try {
+  return MeasurementStore(db, MeasurementStore::Access::read_only).count({.replica = 0});
+} catch (const Error&) {
+  return 0;  // not yet a store
+}
+
+}  // namespace
+
+TEST_CASE("measure, fit and verify: from an empty file to a checked predictor", "[apps][measure]") {
+  TempFolder folder;
+  const std::string db = folder / "latency.db", predictor = folder / "predictor.safetensors";
+  const ProgramResult measured = run(measure(db, 24));
+  INFO(measured.err);
+  REQUIRE(measured.code == 0);
+  CHECK(measured.json()["measured"] == 24);
+  CHECK(run(measure(db, 24)).json()["present"] == 24);
+
+  const ProgramResult fitted = run({"fit", "--db", db, "--out", predictor, "--epochs", "20", "--json"});
+  INFO(fitted.err);
+  REQUIRE(fitted.code == 0);
+  const Json report = fitted.json()["report"];
+  CHECK(report["n_train"].get<int>() + report["n_test"].get<int>() == 24);
+  CHECK(fitted.json()["unit"] == "ms");
+
+  const Json verified = run({"verify", "--predictor", predictor, "--genotype", "DARTS_V2", "--sample", "2",
+                             "--rounds", "3", "--json"})
+                            .json();
+  REQUIRE(verified["networks"].size() == 3);
+  for (const Json& n : verified["networks"]) {
+    const double predicted = n["predicted_ms"], real = n["measured_ms"];
+    CHECK(real > 0);
+    CHECK(n["error"].get<double>() == Approx(predicted / real - 1));
+  }
+  CHECK(run({"verify", "--predictor", predictor, "--sample", "3", "--rounds", "1", "--max-error", "1e-9"})
+            .code == 1);
+  const ProgramResult text = run({"verify", "--predictor", predictor, "--genotype", "DARTS_V2"});
+  CHECK(text.code == 0);
+  CHECK_THAT(text.out, ContainsSubstring("DARTS_V2"));
+}
+
+TEST_CASE("measuring that was interrupted or killed goes on and loses nothing", "[apps][measure]") {
+  TempFolder folder;
+  const std::string db = folder / "latency.db";
+  for (int signal : {SIGINT, SIGKILL}) {
+    const int64_t before = rows_in(db);
+    RunningProgram program(LADARTS_PROGRAM, measure(db, 100'000));
+    wait_until([&] { return rows_in(db) >= before + 3; }, program);
+    program.signal(signal);
+    const ProgramResult r = program.wait();
+    CHECK(r.code == 128 + signal);
+    if (signal == SIGINT) CHECK_THAT(r.err, ContainsSubstring("goes on"));
+  }
+  const int64_t kept = rows_in(db);
+  CHECK(kept >= 6);
+  const Json last = run(measure(db, int(kept) + 2)).json();
+  CHECK(last["present"] == kept);
+  CHECK(last["measured"] == 2);
+}
+
+TEST_CASE("measure times given architectures, and keeps them where a file is named", "[apps][measure]") {
+  TempFolder folder;
+  const std::string db = folder / "latency.db";
+  const auto given = with({"measure", "--genotype", "DARTS_V1", "PC_DARTS_cifar", "--image", "16",
+                           "--max-repeats", "3", "--seconds-each", "0.01", "--json"},
+                          kSmallNetwork);
+  CHECK(run(given).json()["networks"].size() == 2);
+  REQUIRE(run(with(given, {"--db", db})).code == 0);
+  REQUIRE(run(with(given, {"--db", db})).code == 0);
+  CHECK(MeasurementStore(db).count() == 4);
+}
+
+TEST_CASE("a predictor is refused for another space and another device", "[apps][measure]") {
+  TempFolder folder;
+  const std::string db = folder / "latency.db", predictor = folder / "predictor.safetensors";
+  REQUIRE(run(measure(db, 16)).code == 0);
+  REQUIRE(run({"fit", "--db", db, "--out", predictor, "--model", "additive"}).code == 0);
+
+  const ProgramResult space =
+      run({"verify", "--predictor", predictor, "--space", "nasbench201", "--sample", "1"});
+  CHECK(space.code == 1);
+  CHECK_THAT(space.err, ContainsSubstring("nasbench201"));
+
+  // The same measurements, as if another machine had made them.
+  const std::string elsewhere = folder / "elsewhere.db", foreign = folder / "foreign.safetensors";
+  {
+    std::vector<Measurement> rows = MeasurementStore(db).rows();
+    for (Measurement& row : rows) row.context.device = "Some Other CPU";
+    MeasurementStore(elsewhere).insert(rows);
+  }
+  REQUIRE(run({"fit", "--db", elsewhere, "--out", foreign, "--model", "additive"}).code == 0);
+  const std::vector<std::string> verify = {"verify", "--predictor", foreign, "--sample",
+                                           "1",      "--rounds",    "1"};
+  const ProgramResult device = run(verify);
+  CHECK(device.code == 1);
+  CHECK_THAT(device.err, ContainsSubstring("Some Other CPU"));
+  CHECK(run(with(verify, {"--any-device"})).code == 0);
+}
+
+TEST_CASE("fit asks which measurements are meant where there are several kinds", "[apps][measure]") {
+  TempFolder folder;
+  const std::string db = folder / "latency.db", out = folder / "p.safetensors";
+  REQUIRE(run(measure(db, 16)).code == 0);
+  REQUIRE(run(with(measure(db, 16), {"--batch", "2"})).code == 0);
+  const std::vector<std::string> fit = {"fit", "--db", db, "--out", out, "--model", "additive"};
+  const ProgramResult several = run(fit);
+  CHECK(several.code == 1);
+  CHECK_THAT(several.err, ContainsSubstring("batch 2"));
+  CHECK_FALSE(std::filesystem::exists(out));
+  CHECK(run(with(fit, {"--batch", "2"})).code == 0);
+  const ProgramResult none = run(with(fit, {"--batch", "3"}));
+  CHECK(none.code == 1);
+  CHECK_THAT(none.err, ContainsSubstring("batch 1"));
+}
+
+TEST_CASE("measure, fit and verify refuse broken and missing files and impossible options",
+          "[apps][measure]") {
+  TempFolder folder;
+  const std::string broken = folder / "broken.db", none = folder / "none.db", out = folder / "p.safetensors";
+  std::ofstream(broken) << "this is no database, but it is long enough to be taken for one by its size alone";
+  const std::vector<std::vector<std::string>> failing = {
+      measure(broken, 2),
+      measure(folder / "no" / "folder.db", 2),
+      {"measure", "--count", "2"},
+      {"measure", "--genotype", "DARTS_V9"},
+      with(measure(none, 2), {"--image", "2"}),
+      with(measure(none, 2), {"--space", "unheard-of"}),
+      with(measure(none, 2), {"--space", "nasbench201", "--first", "99999999"}),
+      {"fit", "--db", folder / "missing.db", "--out", out},
+      {"fit", "--db", broken, "--out", out},
+      {"verify", "--predictor", broken, "--genotype", "DARTS_V2"},
+      {"verify", "--predictor", folder / "missing", "--genotype", "DARTS_V2"}};
+  for (const auto& arguments : failing) {
+    const ProgramResult r = run(arguments);
+    INFO(fmt::format("{}", fmt::join(arguments, " ")));
+    INFO(r.err);
+    CHECK(r.code == 1);
+    CHECK_THAT(r.err, ContainsSubstring("ladarts: error: "));
+  }
+  CHECK_FALSE(std::filesystem::exists(out));
+  for (const auto& arguments :
+       std::vector<std::vector<std::string>>{{"measure", "--db", none, "--count", "0"},
+                                             {"measure", "--db", none, "--batch", "0"},
+                                             {"fit", "--db", none},
+                                             {"fit", "--db", none, "--out", out, "--model", "x"},
+                                             {"verify", "--genotype", "DARTS_V2"}})
+    CHECK(run(arguments).code == 2);
+}
