@@ -58,13 +58,18 @@ class MeasureCommand : public Command {
       return out + table({"architecture", "latency ms", "spread"}, rows);
     }
     const double noise = r["noise_floor"].get<double>();
+    const auto noisy = r["noisy"].get<int64_t>();
     return out + fmt::format(
                      "{} architectures in {}: {} measured now, {} there before, {} failed, in {}\n"
-                     "median spread of single runs {}; noise floor {}\n",
+                     "median spread of single runs {}; noise floor {}{}\n",
                      with_separators(r["requested"]), text_of(r["db"]), with_separators(r["measured"]),
                      with_separators(r["present"]), with_separators(r["failed"]),
                      format_duration(r["seconds"].get<double>()), percent(r["median_spread"].get<double>()),
-                     noise > 0 ? percent(noise, 2) : "unknown (too few replicas)");
+                     noise > 0 ? percent(noise, 2) : "unknown (too few replicas)",
+                     noisy > 0 ? fmt::format("; {} noisy, since other programs had the cores: stop those and "
+                                             "measure again into another file",
+                                             with_separators(noisy))
+                               : "");
   }
 
  private:
@@ -88,6 +93,7 @@ class MeasureCommand : public Command {
             {"measured", s.measured},
             {"present", s.present},
             {"failed", s.failed},
+            {"noisy", s.noisy},
             {"seconds", s.seconds},
             {"median_spread", s.median_spread},
             {"noise_floor", s.noise_floor},
@@ -104,7 +110,8 @@ class MeasureCommand : public Command {
       networks.push_back({{"name", genotypes_[i]},
                           {"genotype", to_text(genotypes[i], setup_.space)},
                           {"latency_ms", timings[i].median_ms},
-                          {"relative_spread", timings[i].relative_spread}});
+                          {"relative_spread", timings[i].relative_spread},
+                          {"noisy", timings[i].noisy}});
     if (!db_.empty()) store_given(context, genotypes, timings);
     return {{"what", context.str()}, {"networks", networks}};
   }
@@ -125,6 +132,8 @@ class MeasureCommand : public Command {
       row.min = timings[i].min_ms;
       row.mean = timings[i].mean_ms;
       row.repeats = timings[i].repeats;
+      row.disturbed_runs = timings[i].disturbed_runs;
+      row.noisy = timings[i].noisy;
       row.commit = library_commit();
       row.governor = machine.governor;
       row.clock_mhz = machine.clock_mhz;

@@ -2,11 +2,9 @@
 
 #include <algorithm>
 #include <charconv>
-#include <memory>
 #include <sstream>
 
 #include "apps/command.h"
-#include "core/interrupt.h"
 #include "core/progress.h"
 
 namespace ladarts {
@@ -30,23 +28,13 @@ void add_timing_options(CLI::App& app, MeasureOptions& options) {
 
 std::vector<Timing> measure_in_turn(const LatencySetup& setup, std::span<const Genotype> genotypes,
                                     int rounds, const std::string& title) {
-  std::vector<std::unique_ptr<InferenceNetwork>> networks;
-  for (const Genotype& genotype : genotypes)
-    networks.push_back(std::make_unique<InferenceNetwork>(setup, genotype));
-  std::vector<std::vector<double>> medians(networks.size());
-  Progress progress(title, int64_t(networks.size()) * rounds, {.unit = "timing"});
-  int64_t done = 0;
-  for (int round = 0; round < rounds; ++round) {
-    for (size_t i = 0; i < networks.size(); ++i) {
-      if (interrupted()) throw Interrupted("interrupted; nothing was written");
-      medians[i].push_back(measure([&] { networks[i]->run(); }, setup.measure).median_ms);
-      progress.update(++done, fmt::format("last {:.3f} ms", medians[i].back()));
-    }
-  }
+  Progress progress(title, int64_t(genotypes.size()) * rounds, {.unit = "timing"});
+  const auto timings = measure_in_turn(setup, genotypes, rounds, [&](int64_t done, double latest_ms) {
+    progress.update(done, fmt::format("last {:.3f} ms", latest_ms));
+  });
+  if (!timings) throw Interrupted("interrupted; nothing was written");
   progress.finish();
-  std::vector<Timing> timings;
-  for (const auto& of_network : medians) timings.push_back(summarise_times(of_network));
-  return timings;
+  return *timings;
 }
 
 NetworkShape parse_network_text(const std::string& text, int image) {

@@ -1,7 +1,6 @@
 // Options and helpers of commands that time networks.
 #pragma once
 
-#include <functional>
 #include <span>
 #include <string>
 #include <vector>
@@ -14,8 +13,7 @@ namespace ladarts {
 // Limits of the timing of one network.
 void add_timing_options(CLI::App& app, MeasureOptions& options);
 
-// Times the networks in turn, `rounds` times, so that a machine that slows down or speeds up meets all alike.
-// Each result summarises the rounds' medians. Throws Interrupted.
+// As nas/architecture_measuring.h has it, with progress on the terminal. Throws Interrupted.
 std::vector<Timing> measure_in_turn(const LatencySetup& setup, std::span<const Genotype> genotypes,
                                     int rounds, const std::string& title);
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <memory>
 #include <set>
 
 #include "core/error.h"
@@ -96,6 +97,7 @@ class ArchitectureMeasuring {
       present_.insert(text);
       const int64_t done = ++(row.status == "ok" ? summary_.measured : summary_.failed);
       if (row.status == "ok") spreads_.push_back(row.relative_spread);
+      summary_.noisy += row.noisy;
       if (options_.reference_every > 0 && done % options_.reference_every == 0) measure_reference();
     }
     if (options_.progress) options_.progress(i + 1, options_.count, row);
@@ -134,6 +136,8 @@ class ArchitectureMeasuring {
     row.mean = t.mean_ms;
     row.repeats = t.repeats;
     row.warmup_runs = t.warmup_runs;
+    row.disturbed_runs = t.disturbed_runs;
+    row.noisy = t.noisy;
   }
 
   // Where not even one has run, something is wrong with all of them.
@@ -202,6 +206,37 @@ InferenceNetwork::InferenceNetwork(const LatencySetup& setup, const Genotype& ge
 Timing measure_latency(const LatencySetup& setup, const Genotype& genotype) {
   InferenceNetwork network(setup, genotype);
   return measure([&] { network.run(); }, setup.measure);
+}
+
+std::optional<std::vector<Timing>> measure_in_turn(
+    const LatencySetup& setup, std::span<const Genotype> genotypes, int rounds,
+    const std::function<void(int64_t done, double latest_ms)>& progress) {
+  std::vector<std::unique_ptr<InferenceNetwork>> networks;
+  for (const Genotype& genotype : genotypes)
+    networks.push_back(std::make_unique<InferenceNetwork>(setup, genotype));
+  struct Rounds {
+    std::vector<double> medians;
+    int disturbed = 0, noisy = 0;
+  };
+  std::vector<Rounds> found(networks.size());
+  int64_t done = 0;
+  for (int round = 0; round < rounds; ++round)
+    for (size_t i = 0; i < networks.size(); ++i) {
+      if (interrupted()) return std::nullopt;
+      const Timing t = measure([&] { networks[i]->run(); }, setup.measure);
+      found[i].medians.push_back(t.median_ms);
+      found[i].disturbed += t.disturbed_runs;
+      found[i].noisy += t.noisy;
+      if (progress) progress(++done, t.median_ms);
+    }
+  std::vector<Timing> timings;
+  for (const Rounds& r : found) {
+    Timing t = summarise_times(r.medians);
+    t.disturbed_runs = r.disturbed;
+    t.noisy = 2 * r.noisy > rounds;  // so the median round is one of them
+    timings.push_back(t);
+  }
+  return timings;
 }
 
 MeasuringSummary measure_architectures(MeasurementStore& store, const LatencySetup& setup,

@@ -4,6 +4,8 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -45,6 +47,12 @@ class InferenceNetwork {
   Program program_;
 };
 
+// Times the networks in turn, `rounds` times, so that a machine that slows down or speeds up meets all alike.
+// Each result summarises the medians of its rounds. Empty where interrupted().
+std::optional<std::vector<Timing>> measure_in_turn(
+    const LatencySetup& setup, std::span<const Genotype> genotypes, int rounds,
+    const std::function<void(int64_t done, double latest_ms)>& progress = {});
+
 Timing measure_latency(const LatencySetup& setup, const Genotype& genotype);
 
 struct MeasuringOptions {
@@ -63,6 +71,7 @@ struct MeasuringSummary {
   int64_t present = 0;   // found in the store
   int64_t measured = 0;  // new
   int64_t failed = 0;    // new, stored with the error as their status
+  int64_t noisy = 0;     // new, and disturbed by other programs: Timing::noisy
   bool interrupted = false;
   double seconds = 0;
   double setup_seconds = 0;  // of these, for recording and compiling

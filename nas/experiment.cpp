@@ -4,7 +4,6 @@
 #include <cmath>
 
 #include "core/error.h"
-#include "core/interrupt.h"
 #include "core/progress.h"
 #include "nas/architecture_measuring.h"
 #include "nas/data/cifar.h"
@@ -121,6 +120,7 @@ void ExperimentRun::measure() {
     if (summary.interrupted) throw Stopped{};
     return {{"architectures", summary.measured + summary.present},
             {"failed", summary.failed},
+            {"noisy", summary.noisy},
             {"seconds", summary.seconds},
             {"noise_floor", summary.noise_floor}};
   });
@@ -189,23 +189,17 @@ void ExperimentRun::train(size_t i) {
 // Measures the found networks again, in turn.
 void ExperimentRun::verify() {
   verified_ = stage("verify", [&]() -> Json {
-    const LatencySetup setup = latency_setup();
-    std::vector<std::unique_ptr<InferenceNetwork>> networks;
+    std::vector<Genotype> genotypes;
     for (const Json& found : searched_)
-      networks.push_back(std::make_unique<InferenceNetwork>(
-          setup, parse_genotype(found.at("genotype").get<std::string>(), e_.space)));
-    std::vector<std::vector<double>> medians(networks.size());
-    for (int round = 0; round < kVerifyRounds; ++round)
-      for (size_t i = 0; i < networks.size(); ++i) {
-        if (interrupted()) throw Stopped{};
-        medians[i].push_back(ladarts::measure([&] { networks[i]->run(); }, e_.measure).median_ms);
-      }
+      genotypes.push_back(parse_genotype(found.at("genotype").get<std::string>(), e_.space));
+    const auto timings = measure_in_turn(latency_setup(), genotypes, kVerifyRounds);
+    if (!timings) throw Stopped{};
     Json result = Json::array();
-    for (auto& m : medians) {
-      const Timing t = summarise_times(m);
-      result.push_back(
-          {{"measured_ms", t.median_ms}, {"relative_spread", t.relative_spread}, {"rounds", kVerifyRounds}});
-    }
+    for (const Timing& t : *timings)
+      result.push_back({{"measured_ms", t.median_ms},
+                        {"relative_spread", t.relative_spread},
+                        {"rounds", kVerifyRounds},
+                        {"noisy", t.noisy}});
     return result;
   });
 }

@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "core/error.h"
+#include "predictor/run_queue.h"
 
 namespace ladarts {
 
@@ -50,11 +51,13 @@ bool stationary(const std::vector<double>& times) {
 
 void check(const MeasureOptions& o) {
   require(o.min_warmup_runs >= 0 && o.max_warmup_runs >= o.min_warmup_runs && o.min_repeats >= 1 &&
-              o.max_repeats >= o.min_repeats && o.target_error >= 0 && o.time_budget_s >= 0,
+              o.max_repeats >= o.min_repeats && o.target_error >= 0 && o.time_budget_s >= 0 &&
+              o.max_waiting >= 0 && o.patience_s >= 0,
           "[measure] needs 0 <= min_warmup_runs ({}) <= max_warmup_runs ({}), 1 <= min_repeats ({}) <= "
-          "max_repeats ({}), target_error ({}) and time_budget_s ({}) not negative",
-          o.min_warmup_runs, o.max_warmup_runs, o.min_repeats, o.max_repeats, o.target_error,
-          o.time_budget_s);
+          "max_repeats ({}), target_error ({}), time_budget_s ({}), max_waiting ({}) and patience_s ({}) not "
+          "negative",
+          o.min_warmup_runs, o.max_warmup_runs, o.min_repeats, o.max_repeats, o.target_error, o.time_budget_s,
+          o.max_waiting, o.patience_s);
 }
 
 }  // namespace
@@ -79,30 +82,50 @@ Timing summarise_times(std::span<const double> milliseconds) {
 
 Timing measure(const std::function<void()>& run, const MeasureOptions& options) {
   check(options);
+  const RunQueue queue;
   const auto now = [&] { return options.now ? options.now() : monotonic_seconds(); };
-  const auto timed_ms = [&] {
-    const double begin = now();
+  const auto waited = [&] { return options.waited ? options.waited() : queue.waited_s(); };
+  struct Run {
+    double ms;
+    bool disturbed;
+  };
+  const auto timed = [&] {
+    const double waited_before = waited(), begin = now();
     run();
-    return (now() - begin) * 1e3;
+    const double seconds = now() - begin;
+    return Run{seconds * 1e3, waited() - waited_before > options.max_waiting * seconds};
   };
   const double start = now();
-  const auto in_time = [&] { return now() - start < options.time_budget_s; };
+  const auto in_time = [&](double seconds) { return now() - start < seconds; };
 
   std::vector<double> times;
-  while (int(times.size()) < options.min_warmup_runs ||
-         (int(times.size()) < options.max_warmup_runs && in_time() && !stationary(times)))
-    times.push_back(timed_ms());
+  while (
+      int(times.size()) < options.min_warmup_runs ||
+      (int(times.size()) < options.max_warmup_runs && in_time(options.time_budget_s) && !stationary(times)))
+    times.push_back(timed().ms);
   const int warmup_runs = int(times.size());
 
   times.clear();
-  Timing timing;
-  do {
-    times.push_back(timed_ms());
-    if (int(times.size()) < options.min_repeats) continue;
-    timing = summarise_times(times);
-    if (timing.relative_error <= options.target_error || !in_time()) break;
-  } while (int(times.size()) < options.max_repeats);
+  std::vector<double> disturbed;
+  bool noisy = false;
+  while (int(times.size()) < options.max_repeats) {
+    const Run latest = timed();
+    (latest.disturbed ? disturbed : times).push_back(latest.ms);
+    const bool enough = int(times.size()) >= options.min_repeats;
+    if (enough && summarise_times(times).relative_error <= options.target_error) break;
+    if (in_time(options.time_budget_s)) continue;
+    if (enough) break;
+    if (int(times.size() + disturbed.size()) < options.min_repeats || disturbed.empty()) continue;
+    if (!in_time(options.time_budget_s + options.patience_s)) {
+      noisy = true;
+      break;
+    }
+  }
+  if (noisy) times.insert(times.end(), disturbed.begin(), disturbed.end());
+  Timing timing = summarise_times(times);
+  timing.noisy = noisy;
   timing.warmup_runs = warmup_runs;
+  timing.disturbed_runs = int(disturbed.size());
   return timing;
 }
 

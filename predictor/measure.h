@@ -17,7 +17,15 @@ struct MeasureOptions {
   double target_error = 0.01;
   // ...or when this much time has passed, warm-up included (but never before the minimum numbers of runs).
   double time_budget_s = 2.0;
-  std::function<double()> now = {};  // seconds, for tests; the monotonic clock if not given
+  // A run is disturbed where its threads waited longer than this fraction of it for a core that another
+  // program had. Disturbed runs are counted but not timed...
+  double max_waiting = 0.02;
+  // ...unless this much time beyond the budget brings no min_repeats others: then all runs count and the
+  // timing is marked noisy.
+  double patience_s = 3.0;
+  // For tests: the time, and the time waited for cores, in seconds; the monotonic clock and RunQueue if not
+  // given.
+  std::function<double()> now = {}, waited = {};
 };
 
 struct Timing {
@@ -28,6 +36,8 @@ struct Timing {
   double mean_ms = 0;
   int repeats = 0;
   int warmup_runs = 0;
+  int disturbed_runs = 0;  // of the timed ones; not in `repeats` unless noisy
+  bool noisy = false;      // disturbed runs had to be counted
 };
 
 // Calls run() repeatedly and times each call. Warm-up ends when the median of three

@@ -34,6 +34,7 @@ CREATE TABLE measurements (
   replica INTEGER NOT NULL,
   median REAL NOT NULL, relative_spread REAL NOT NULL, min REAL NOT NULL, mean REAL NOT NULL,
   repeats INTEGER NOT NULL, warmup_runs INTEGER NOT NULL,
+  disturbed_runs INTEGER NOT NULL, noisy INTEGER NOT NULL,
   status TEXT NOT NULL,
   seed INTEGER NOT NULL,          -- the bits of an unsigned number
   sample_index INTEGER NOT NULL,
@@ -49,8 +50,8 @@ constexpr const char* kContextColumns =
 constexpr int kContextColumnCount = 12;
 
 constexpr const char* kRowColumns =
-    "architecture, replica, median, relative_spread, min, mean, repeats, warmup_runs, status, seed, "
-    "sample_index, commit_id, governor, clock_mhz, hostname, utc_time";
+    "architecture, replica, median, relative_spread, min, mean, repeats, warmup_runs, disturbed_runs, "
+    "noisy, status, seed, sample_index, commit_id, governor, clock_mhz, hostname, utc_time";
 
 void bind_context(sqlite::Statement& s, const CostContext& c) {
   s.bind(0, c.metric).bind(1, c.unit).bind(2, c.space).bind(3, c.network);
@@ -78,10 +79,11 @@ CostContext read_context(const sqlite::Statement& s, int first) {
 void bind_row(sqlite::Statement& s, int64_t context_id, const Measurement& m) {
   s.bind(0, context_id).bind(1, m.architecture).bind(2, m.replica);
   s.bind(3, m.median).bind(4, m.relative_spread).bind(5, m.min).bind(6, m.mean);
-  s.bind(7, m.repeats).bind(8, m.warmup_runs).bind(9, m.status);
-  s.bind(10, int64_t(m.seed)).bind(11, m.sample_index);
-  s.bind(12, m.commit).bind(13, m.governor).bind(14, m.clock_mhz).bind(15, m.hostname);
-  s.bind(16, m.utc_time.empty() ? utc_now() : m.utc_time);
+  s.bind(7, m.repeats).bind(8, m.warmup_runs).bind(9, m.disturbed_runs);
+  s.bind(10, int64_t(m.noisy)).bind(11, m.status);
+  s.bind(12, int64_t(m.seed)).bind(13, m.sample_index);
+  s.bind(14, m.commit).bind(15, m.governor).bind(16, m.clock_mhz).bind(17, m.hostname);
+  s.bind(18, m.utc_time.empty() ? utc_now() : m.utc_time);
 }
 
 Measurement read_row(const sqlite::Statement& s, int first) {
@@ -95,14 +97,16 @@ Measurement read_row(const sqlite::Statement& s, int first) {
   m.mean = s.real(first + 6);
   m.repeats = int(s.integer(first + 7));
   m.warmup_runs = int(s.integer(first + 8));
-  m.status = s.text(first + 9);
-  m.seed = uint64_t(s.integer(first + 10));
-  m.sample_index = s.integer(first + 11);
-  m.commit = s.text(first + 12);
-  m.governor = s.text(first + 13);
-  m.clock_mhz = s.real(first + 14);
-  m.hostname = s.text(first + 15);
-  m.utc_time = s.text(first + 16);
+  m.disturbed_runs = int(s.integer(first + 9));
+  m.noisy = s.integer(first + 10) != 0;
+  m.status = s.text(first + 11);
+  m.seed = uint64_t(s.integer(first + 12));
+  m.sample_index = s.integer(first + 13);
+  m.commit = s.text(first + 14);
+  m.governor = s.text(first + 15);
+  m.clock_mhz = s.real(first + 16);
+  m.hostname = s.text(first + 17);
+  m.utc_time = s.text(first + 18);
   return m;
 }
 
@@ -247,11 +251,12 @@ bool MeasurementStore::insert(const Measurement& row) {
 int64_t MeasurementStore::insert(std::span<const Measurement> rows) {
   sqlite::Transaction transaction(*db_);
   sqlite::Statement add(*db_, fmt::format("INSERT INTO measurements (context_id, {0}) VALUES "
-                                          "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) "
+                                          "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) "
                                           "ON CONFLICT DO UPDATE SET ({0}) = (excluded.architecture, "
                                           "excluded.replica, excluded.median, excluded.relative_spread, "
                                           "excluded.min, excluded.mean, excluded.repeats, "
-                                          "excluded.warmup_runs, excluded.status, excluded.seed, "
+                                          "excluded.warmup_runs, excluded.disturbed_runs, excluded.noisy, "
+                                          "excluded.status, excluded.seed, "
                                           "excluded.sample_index, excluded.commit_id, excluded.governor, "
                                           "excluded.clock_mhz, excluded.hostname, excluded.utc_time) "
                                           "WHERE measurements.status <> 'ok'",

@@ -33,6 +33,8 @@ struct Measurement {
   double mean = 0;
   int repeats = 0;
   int warmup_runs = 0;
+  int disturbed_runs = 0;     // runs that another program disturbed; left out unless noisy
+  bool noisy = false;         // disturbed runs had to be counted
   std::string status = "ok";  // anything else says why there is no cost
 
   // Where it came from.

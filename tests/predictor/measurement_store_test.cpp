@@ -37,6 +37,8 @@ Measurement example(int64_t index, int replica = 0) {
   m.mean = 10.75;
   m.repeats = 11;
   m.warmup_runs = 4;
+  m.disturbed_runs = 2;
+  m.noisy = true;
   m.seed = 0xfedcba9876543210;
   m.sample_index = index;
   m.commit = "abc";
@@ -92,6 +94,8 @@ TEST_CASE("store: a row comes back as it went in", "[predictor][store]") {
   CHECK(out.mean == in.mean);
   CHECK(out.repeats == in.repeats);
   CHECK(out.warmup_runs == in.warmup_runs);
+  CHECK(out.disturbed_runs == in.disturbed_runs);
+  CHECK(out.noisy == in.noisy);
   CHECK(out.status == "ok");
   CHECK(out.seed == in.seed);
   CHECK(out.sample_index == in.sample_index);
