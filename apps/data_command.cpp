@@ -1,5 +1,6 @@
 #include "apps/command.h"
 #include "apps/format.h"
+#include "core/progress.h"
 #include "nas/data/cifar.h"
 #include "nas/data/synthetic.h"
 
@@ -47,7 +48,7 @@ class DataCommand : public Command {
 
   Json run(const CommonOptions& common) override {
     options_.seed = common.seed;
-    if (action_ == "generate") write_synthetic(folder_, options_);
+    if (action_ == "generate") generate();
     const ImageSets sets = read_cifar(folder_);
     return {
         {"folder", folder_},
@@ -73,6 +74,15 @@ class DataCommand : public Command {
   }
 
  private:
+  void generate() const {
+    Progress progress("generate", options_.train + options_.test, {.unit = "image"});
+    if (!write_synthetic(folder_, options_, [&](int64_t images) { progress.update(images); }))
+      throw Interrupted(
+          fmt::format("interrupted; '{}' is half-written, the same command writes it anew", folder_));
+    progress.update(options_.train + options_.test);
+    progress.finish();
+  }
+
   std::string action_, folder_;
   SyntheticOptions options_;
 };

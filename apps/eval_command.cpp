@@ -3,6 +3,7 @@
 #include "apps/command.h"
 #include "apps/format.h"
 #include "apps/run_options.h"
+#include "core/progress.h"
 #include "nas/network_file.h"
 #include "nas/train.h"
 
@@ -37,8 +38,13 @@ class EvalCommand : public Command {
             "that it was trained on",
             file.string(), shape.classes, shape.image, shape.image, data_, images.classes, images.image,
             images.image);
-    const Evaluation e =
-        evaluate_network(network.config, *network.params, *network.buffers, images.test, batch_, limit_);
+    const int64_t count = limit_ > 0 ? limit_ : images.test.dataset->count();
+    Progress progress("eval", count, {.unit = "image"});
+    const auto evaluation = evaluate_network(network.config, *network.params, *network.buffers, images.test,
+                                             batch_, limit_, [&](int64_t done) { progress.update(done); });
+    if (!evaluation) throw Interrupted("interrupted; nothing was written");
+    progress.finish();
+    const Evaluation& e = *evaluation;
     const NetworkCounts counts = count_network(network.config);
     return {{"network", file.string()},
             {"text", to_text(network.config.genotype, network.config.space)},

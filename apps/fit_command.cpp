@@ -1,3 +1,6 @@
+#include <algorithm>
+#include <set>
+
 #include "apps/command.h"
 #include "apps/format.h"
 #include "apps/network_options.h"
@@ -62,20 +65,23 @@ class FitCommand : public Command {
     app.add_option("--out", out_, "where the predictor goes")->required()->option_text("FILE");
     add_space_option(app, space_);
     app.add_option("--model", model_,
-                   "mlp (the paper's) or additive (a cost for each operation of each edge)")
-        ->check(CLI::IsMember({"mlp", "additive"}))
+                   "mlp (several small networks on top of the additive fit, for few measurements), paper "
+                   "(the one plain "
+                   "network of Latency-Aware DARTS) or additive (a cost for each operation of each edge)")
+        ->check(CLI::IsMember({"mlp", "paper", "additive"}))
         ->option_text("NAME [mlp]");
     app.add_option("--test-fraction", options_.test_fraction,
                    "share of the architectures held out for the report")
         ->check(CLI::Range(0.01, 0.9))
         ->option_text("X [0.2]");
-    app.add_option("--epochs", options_.mlp.epochs, "epochs of the training of the mlp")
+    app.add_option("--epochs", epochs_, "epochs of the training of a network")
         ->check(CLI::PositiveNumber)
-        ->option_text(fmt::format("N [{}]", options_.mlp.epochs));
-    app.add_option("--hidden", options_.mlp.hidden, "widths of the hidden layers of the mlp")
+        ->option_text(fmt::format("N [{}]", MlpOptions().epochs));
+    app.add_option("--hidden", hidden_, "widths of the hidden layers")
         ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
         ->check(CLI::PositiveNumber)
-        ->option_text(fmt::format("N ... [{}]", fmt::join(options_.mlp.hidden, " ")));
+        ->option_text(fmt::format("N ... [mlp {}, paper {}]", fmt::join(MlpOptions().hidden, " "),
+                                  fmt::join(MlpOptions::paper().hidden, " ")));
     const char* group = "Which measurements, where the file holds several kinds";
     app.add_option("--network", context_.network, "network around the cells, as listed")
         ->option_text("TEXT")
@@ -89,11 +95,15 @@ class FitCommand : public Command {
   Json run(const CommonOptions& common) override {
     const SearchSpace space = space_.load_space();
     const MeasurementStore store(db_, MeasurementStore::Access::read_only);
-    MeasurementFilter filter = context_.filter(space.name);
+    MeasurementFilter filter = context_.filter(space.id());
     const CostContext context = choose_context(store, filter, context_.network);
     filter.context = context;
-    const Dataset data = measured_dataset(store.rows(filter), space);
+    const std::vector<Measurement> rows = store.rows(filter);
+    const Dataset data = measured_dataset(rows, space);
 
+    if (model_ == "paper") options_.mlp = MlpOptions::paper();
+    if (epochs_ > 0) options_.mlp.epochs = epochs_;
+    if (!hidden_.empty()) options_.mlp.hidden = hidden_;
     options_.seed = common.seed;
     Progress progress("fit", options_.mlp.epochs, {.unit = "epoch"});
     options_.mlp.progress = [&](int epoch, int, double error) {
@@ -102,14 +112,16 @@ class FitCommand : public Command {
     };
     const FitResult fitted = fit_predictors(data, options_, Device::parse(common.device));
     progress.finish();
-    const Regressor& chosen = model_ == "mlp" ? static_cast<const Regressor&>(*fitted.mlp)
-                                              : static_cast<const Regressor&>(*fitted.additive);
+    const Regressor& chosen = model_ == "additive" ? static_cast<const Regressor&>(*fitted.additive)
+                                                   : static_cast<const Regressor&>(*fitted.mlp);
     save_predictor(out_, chosen, {context, encoding_names(space), fitted.report});
     return {{"predictor", out_},
             {"model", model_},
             {"context", Json::parse(nlohmann::json(context).dump())},
             {"what", context.str()},
             {"unit", context.unit},
+            {"noisy", std::count_if(rows.begin(), rows.end(), [](const Measurement& m) { return m.noisy; })},
+            {"commits", commits_of(rows)},
             {"report", Json::parse(nlohmann::json(fitted.report).dump())}};
   }
 
@@ -124,19 +136,35 @@ class FitCommand : public Command {
                                       fmt::format("{:.3f}", e.spearman),
                                       fmt::format("{:.3f}", e.kendall)};
     };
+    std::string notes;
+    if (r["noisy"].get<int>() > 0)
+      notes += fmt::format("{} of the measurements are noisy: the machine was slowed while they ran\n",
+                           r["noisy"].get<int>());
+    if (r["commits"].size() > 1)
+      notes +=
+          fmt::format("they were made by {} builds of ladarts ({}), whose kernels may differ in speed\n",
+                      r["commits"].size(), fmt::join(r["commits"].get<std::vector<std::string>>(), ", "));
     return fmt::format(
-        "{}\nfitted to {} architectures, errors on {} others:\n\n{}\n{} written to {}\n", text_of(r["what"]),
-        report.n_train, report.n_test,
+        "{}\n{}fitted to {} architectures, errors on {} others:\n\n{}\n{} written to {}\n",
+        text_of(r["what"]), notes, report.n_train, report.n_test,
         table({"model", "mean error", "median error", "within 5%", "within 10%", "Spearman", "Kendall"},
-              {row("mlp", report.mlp), row("additive", report.additive)}),
+              {row(r["model"] == "paper" ? "paper" : "mlp", report.mlp), row("additive", report.additive)}),
         text_of(r["model"]), text_of(r["predictor"]));
   }
 
  private:
+  static std::set<std::string> commits_of(const std::vector<Measurement>& rows) {
+    std::set<std::string> commits;
+    for (const Measurement& row : rows) commits.insert(row.commit);
+    return commits;
+  }
+
   std::string db_, out_, model_ = "mlp";
   NetworkOptions space_;
   ContextOptions context_;
   FitOptions options_;
+  int epochs_ = 0;
+  std::vector<int> hidden_;
 };
 
 }  // namespace

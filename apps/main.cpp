@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "apps/command.h"
+#include "core/device.h"
 #include "core/interrupt.h"
 #include "predictor/machine.h"
 
@@ -40,12 +41,13 @@ int report(const std::string& message, int code, bool json) {
 int run(Command& command, const CommonOptions& common) {
   try {
     apply(common);
+    Device::parse(common.device);  // what no command can use is refused before any work
     catch_interrupts();
     const Json result = command.run(common);
     return print(common.json ? result.dump(2, ' ', false, Json::error_handler_t::replace) + "\n"
                              : command.text(result));
   } catch (const Interrupted& e) {
-    report(e.what(), 0, false);
+    std::fprintf(stderr, "ladarts: %s\n", e.what());
     const int code = interrupt_signal() ? 128 + interrupt_signal() : int(kExitInterrupted);
     if (common.json) print(to_json_line({{"interrupted", e.what()}, {"exit_code", code}}) + "\n");
     return code;

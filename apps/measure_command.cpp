@@ -1,3 +1,5 @@
+#include <optional>
+
 #include "apps/command.h"
 #include "apps/format.h"
 #include "apps/measuring_options.h"
@@ -66,8 +68,7 @@ class MeasureCommand : public Command {
                      with_separators(r["present"]), with_separators(r["failed"]),
                      format_duration(r["seconds"].get<double>()), percent(r["median_spread"].get<double>()),
                      noise > 0 ? percent(noise, 2) : "unknown (too few replicas)",
-                     noisy > 0 ? fmt::format("; {} noisy, since other programs had the cores: stop those and "
-                                             "measure again into another file",
+                     noisy > 0 ? fmt::format("; {} noisy: the machine was slowed while they ran",
                                              with_separators(noisy))
                                : "");
   }
@@ -103,6 +104,8 @@ class MeasureCommand : public Command {
   Json measure_given() {
     std::vector<Genotype> genotypes;
     for (const std::string& g : genotypes_) genotypes.push_back(parse_genotype(g, setup_.space));
+    std::optional<MeasurementStore> store;  // opened first: a wrong path is not found out after the work
+    if (!db_.empty()) store.emplace(db_);
     const std::vector<Timing> timings = measure_in_turn(setup_, genotypes, kRounds, "measure");
     const CostContext context = latency_context(setup_);
     Json networks = Json::array();
@@ -112,14 +115,13 @@ class MeasureCommand : public Command {
                           {"latency_ms", timings[i].median_ms},
                           {"relative_spread", timings[i].relative_spread},
                           {"noisy", timings[i].noisy}});
-    if (!db_.empty()) store_given(context, genotypes, timings);
+    if (store) store_given(*store, context, genotypes, timings);
     return {{"what", context.str()}, {"networks", networks}};
   }
 
   // As the next replica of each, so that nothing measured before is lost.
-  void store_given(const CostContext& context, const std::vector<Genotype>& genotypes,
-                   const std::vector<Timing>& timings) {
-    MeasurementStore store(db_);
+  void store_given(MeasurementStore& store, const CostContext& context,
+                   const std::vector<Genotype>& genotypes, const std::vector<Timing>& timings) {
     const Machine machine = this_machine();
     for (size_t i = 0; i < genotypes.size(); ++i) {
       Measurement row;
@@ -138,7 +140,7 @@ class MeasureCommand : public Command {
       row.governor = machine.governor;
       row.clock_mhz = machine.clock_mhz;
       row.hostname = machine.hostname;
-      store.insert(row);
+      while (!store.insert(row)) ++row.replica;  // another process has taken that one
     }
   }
 

@@ -34,6 +34,7 @@ void add_common_options(CLI::App& app, CommonOptions& options) {
       ->group("Common options");
   app.add_option("--seed", options.seed, "seed of everything random; same seed, same result")
       ->check(CLI::Validator(check_seed, "SEED"))
+      ->each([&options](const std::string&) { options.seed_given = true; })
       ->option_text("N [0]")
       ->group("Common options");
   app.add_flag("--json", options.json, "print the result as one JSON object")->group("Common options");

@@ -11,6 +11,7 @@ struct CommonOptions {
   std::string device = "auto";
   int threads = 0;  // 0: one per core that the process may use
   uint64_t seed = 0;
+  bool seed_given = false;  // on the command line
   bool json = false;
   bool quiet = false;
 };

@@ -21,8 +21,9 @@ class RunCommand : public Command {
   }
 
   Json run(const CommonOptions& common) override {
-    Experiment experiment = read_experiment(experiment_, cifar_);
-    if (common.seed != 0) experiment.seed = common.seed;
+    ExperimentOverrides overrides{.cifar = cifar_};
+    if (common.seed_given) overrides.seed = common.seed;
+    const Experiment experiment = read_experiment(experiment_, overrides);
     const ExperimentOutcome outcome = run_experiment(experiment, out_);
     if (!outcome.finished) throw Interrupted(continue_hint(out_));
     return outcome.result;

@@ -14,10 +14,11 @@ void SettingsOptions::declare(CLI::App& app, const std::string& example) {
       ->group("Settings");
 }
 
-Json SettingsOptions::read() const {
+Json SettingsOptions::read(std::initializer_list<const char*> not_settings) const {
   Json settings = file_.empty() ? Json::object() : read_json_file(file_);
   require(settings.is_object(), "{}: [json] the settings should be an object, they are {}", file_,
           json_kind(settings));
+  for (const char* field : not_settings) settings.erase(field);
   for (const std::string& assignment : assignments_) {
     const size_t equals = assignment.find('=');
     require(equals != std::string::npos && equals > 0, "[settings] '{}' should look like NAME=VALUE",

@@ -1,6 +1,7 @@
 // Options of commands that learn: the images, the folder of the run, and the settings of its protocol.
 #pragma once
 
+#include <initializer_list>
 #include <string>
 #include <vector>
 
@@ -15,8 +16,9 @@ class SettingsOptions {
  public:
   // `example` of a setting: "lr=0.05".
   void declare(CLI::App& app, const std::string& example);
-  // One JSON object. Throws Error for a file that cannot be read and a setting without a name.
-  Json read() const;
+  // One JSON object. Of the file, the fields `not_settings` are left out: what the config.json of a run holds
+  // besides its settings. Throws Error for a file that cannot be read and a setting without a name.
+  Json read(std::initializer_list<const char*> not_settings) const;
   // Where read()'s fields come from, for messages: "search.json" or "--set".
   std::string origin() const;
 

@@ -81,7 +81,7 @@ class SearchCommand : public Command {
     config.step.supernet.shape = network_.shape();
     config.step.supernet.shape.classes = images.classes;
     config.step.supernet.shape.image = images.image;
-    Json settings = settings_.read();
+    Json settings = settings_.read({"space", "classes", "image", "stem", "seed", "predictor", "image_set"});
     if (epochs_ > 0) settings["epochs"] = epochs_;
     if (batch_ > 0) settings["batch"] = batch_;
     if (lambda_ >= 0) settings["lambda"] = lambda_;

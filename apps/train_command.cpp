@@ -19,15 +19,22 @@ class TrainCommand : public Command {
     app.add_option("--genotype", genotype_, kGenotypeHelp)->required()->option_text("G");
     add_data_option(app, data_);
     add_out_option(app, out_);
+    app.add_option(
+           "--protocol", protocol_,
+           "published settings to start from: darts, pc-darts or imagenet; without it those of darts but no "
+           "second head")
+        ->check(CLI::IsMember({"darts", "pc-darts", "imagenet"}))
+        ->option_text("NAME")
+        ->group("Settings");
     app.add_flag("--auxiliary", auxiliary_, "train with a second head at two thirds of the depth")
         ->group("Settings");
     app.add_option("--epochs", epochs_, "epochs of the training")
         ->check(CLI::PositiveNumber)
-        ->option_text("N [600]")
+        ->option_text("N")
         ->group("Settings");
     app.add_option("--batch", batch_, "images in a step")
         ->check(CLI::PositiveNumber)
-        ->option_text("N [96]")
+        ->option_text("N")
         ->group("Settings");
     settings_.declare(app, "drop_path=0.3");
     add_space_option(app, network_);
@@ -61,13 +68,13 @@ class TrainCommand : public Command {
 
  private:
   TrainConfig read_config(const CommonOptions& common, const LabelledImages& images) const {
-    TrainConfig config;
+    TrainConfig config = protocol_.empty() ? TrainConfig{} : train_protocol(protocol_);
     config.network.space = network_.load_space();
     config.network.genotype = parse_genotype(genotype_, config.network.space);
     config.network.shape = network_.shape();
     config.network.shape.classes = images.classes;
     config.network.shape.image = images.image;
-    Json settings = settings_.read();
+    Json settings = settings_.read({"network", "seed", "train_set", "test_set"});
     if (auxiliary_) settings["auxiliary"] = true;
     if (epochs_ > 0) settings["epochs"] = epochs_;
     if (batch_ > 0) settings["batch"] = batch_;
@@ -78,7 +85,7 @@ class TrainCommand : public Command {
     return config;
   }
 
-  std::string genotype_, data_, out_;
+  std::string genotype_, data_, out_, protocol_;
   bool auxiliary_ = false;
   int epochs_ = 0, batch_ = 0;
   NetworkOptions network_;

@@ -3,6 +3,8 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <cerrno>
+
 #include "core/atomic_file.h"
 
 namespace ladarts {
@@ -51,6 +53,8 @@ void JsonlLog::append(const Json& record) {
   const size_t begin = line_ends_.empty() ? 0 : line_ends_.back();
   try {
     file_.write_all(line);
+    // A checkpoint that counts on this record must not outlive it.
+    if (::fdatasync(file_.get()) != 0 && errno != EINVAL) fail_file(path_, "fdatasync");
   } catch (const Error&) {
     // Half a line must not stay in the way of the next record; if this fails too, opening the log mends it.
     if (::ftruncate(file_.get(), off_t(begin)) != 0) throw;

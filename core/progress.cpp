@@ -42,6 +42,10 @@ void Progress::set_silent(bool silent) {
   silenced = silent;
 }
 
+bool Progress::silent() {
+  return silenced;
+}
+
 std::string Progress::line(double now) const {
   std::string text = total_ > 0 ? fmt::format("{}  {}/{}  {:.0f}%", title_, done_, total_,
                                               100.0 * double(done_) / double(total_))

@@ -33,8 +33,9 @@ class Progress {
   void clear();
   void finish();  // draws the final state, once
 
-  // Silences every Progress of the process (--quiet, --json).
+  // Silences every Progress of the process (--quiet).
   static void set_silent(bool silent);
+  static bool silent();
 
  private:
   void draw(bool last);

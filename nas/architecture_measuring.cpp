@@ -13,6 +13,7 @@
 #include "nas/network.h"
 #include "nas/sampler.h"
 #include "predictor/machine.h"
+#include "predictor/speed_probe.h"
 
 namespace ladarts {
 
@@ -45,6 +46,13 @@ Program compile_inference(const LatencySetup& setup, const Genotype& genotype, c
   return compile(graph, {.device = setup.device, .pool = &pool_of(setup)});
 }
 
+// Runs that `probe` shows to be disturbed are left out.
+Timing measure_network(const LatencySetup& setup, InferenceNetwork& network, SpeedProbe& probe) {
+  MeasureOptions options = setup.measure;
+  options.slowdown = [&] { return probe.slowdown(); };
+  return measure([&] { network.run(); }, options);
+}
+
 double median_of(std::vector<double> v) {
   if (v.empty()) return 0;
   std::sort(v.begin(), v.end());
@@ -55,7 +63,11 @@ double median_of(std::vector<double> v) {
 class ArchitectureMeasuring {
  public:
   ArchitectureMeasuring(MeasurementStore& store, const LatencySetup& setup, const MeasuringOptions& options)
-      : store_(store), setup_(setup), options_(options), sampler_(setup.space, options.seed) {
+      : store_(store),
+        setup_(setup),
+        options_(options),
+        sampler_(setup.space, options.seed),
+        probe_(pool_of(setup)) {
     require(options.begin >= 0 && options.count >= 1,
             "[measure] samples from {} on, {} of them: nothing to do", options.begin, options.count);
     require(uint64_t(options.begin + options.count) <= sampler_.size(),
@@ -129,7 +141,7 @@ class ArchitectureMeasuring {
     const Clock::time_point start = Clock::now();
     InferenceNetwork network(setup_, genotype);
     summary_.setup_seconds += seconds_since(start);
-    const Timing t = measure([&] { network.run(); }, setup_.measure);
+    const Timing t = measure_network(setup_, network, probe_);
     row.median = t.median_ms;
     row.relative_spread = t.relative_spread;
     row.min = t.min_ms;
@@ -142,7 +154,7 @@ class ArchitectureMeasuring {
 
   // Where not even one has run, something is wrong with all of them.
   void fail_row(Measurement& row, const std::string& reason) {
-    require(summary_.measured > 0, "[measure] sample {}: {}", row.sample_index, reason);
+    require(summary_.measured + summary_.present > 0, "[measure] sample {}: {}", row.sample_index, reason);
     row.status = reason;
   }
 
@@ -167,6 +179,7 @@ class ArchitectureMeasuring {
   const LatencySetup& setup_;
   const MeasuringOptions& options_;
   ArchitectureSampler sampler_;
+  SpeedProbe probe_;
   CostContext context_;
   std::set<std::string> present_;
   std::string reference_;
@@ -187,7 +200,7 @@ CostContext latency_context(const LatencySetup& setup) {
   require(setup.device.kind == DeviceKind::cpu, "[measure] device {}: this build measures on the cpu",
           setup.device.str());
   CostContext context;
-  context.space = setup.space.name;
+  context.space = setup.space.id();
   context.network = network_text(setup.shape, setup.space);
   context.batch = setup.batch;
   context.image_size = resolve(setup.shape, setup.space).image;
@@ -205,7 +218,8 @@ InferenceNetwork::InferenceNetwork(const LatencySetup& setup, const Genotype& ge
 
 Timing measure_latency(const LatencySetup& setup, const Genotype& genotype) {
   InferenceNetwork network(setup, genotype);
-  return measure([&] { network.run(); }, setup.measure);
+  SpeedProbe probe(pool_of(setup));
+  return measure_network(setup, network, probe);
 }
 
 std::optional<std::vector<Timing>> measure_in_turn(
@@ -219,11 +233,12 @@ std::optional<std::vector<Timing>> measure_in_turn(
     int disturbed = 0, noisy = 0;
   };
   std::vector<Rounds> found(networks.size());
+  SpeedProbe probe(pool_of(setup));
   int64_t done = 0;
   for (int round = 0; round < rounds; ++round)
     for (size_t i = 0; i < networks.size(); ++i) {
       if (interrupted()) return std::nullopt;
-      const Timing t = measure([&] { networks[i]->run(); }, setup.measure);
+      const Timing t = measure_network(setup, *networks[i], probe);
       found[i].medians.push_back(t.median_ms);
       found[i].disturbed += t.disturbed_runs;
       found[i].noisy += t.noisy;
@@ -255,8 +270,8 @@ Dataset measured_dataset(const std::vector<Measurement>& rows, const SearchSpace
     require(row.context == rows[0].context,
             "[measurements] rows of different kinds cannot be fitted together: {}; and {}",
             rows[0].context.str(), row.context.str());
-    require(row.context.space == space.name, "[measurements] are of space '{}', not of '{}'",
-            row.context.space, space.name);
+    require(row.context.space == space.id(), "[measurements] are of space '{}', not of '{}'",
+            row.context.space, space.id());
     if (row.status != "ok" || !seen.insert(row.architecture).second) continue;
     data.features.append(encode(parse_genotype(row.architecture, space), space));
     data.costs.push_back(row.median);

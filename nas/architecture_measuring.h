@@ -71,7 +71,7 @@ struct MeasuringSummary {
   int64_t present = 0;   // found in the store
   int64_t measured = 0;  // new
   int64_t failed = 0;    // new, stored with the error as their status
-  int64_t noisy = 0;     // new, and disturbed by other programs: Timing::noisy
+  int64_t noisy = 0;     // new, on a machine that was slowed: Timing::noisy
   bool interrupted = false;
   double seconds = 0;
   double setup_seconds = 0;  // of these, for recording and compiling

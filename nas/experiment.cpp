@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "core/error.h"
+#include "core/interrupt.h"
 #include "core/progress.h"
 #include "nas/architecture_measuring.h"
 #include "nas/data/cifar.h"
@@ -20,16 +21,29 @@ struct Stopped {};  // an interrupt was honoured: everything so far is saved
 constexpr int kVerifyRounds = 5;  // the found networks are measured in turn, so that drift hits all alike
 
 void say(const std::string& line) {
-  std::fprintf(stderr, "%s\n", line.c_str());
+  if (!Progress::silent()) std::fprintf(stderr, "%s\n", line.c_str());
+}
+
+struct Images {
+  ImageSource train, test;
+};
+
+Images load_cifar(const std::filesystem::path& folder) {
+  ImageSets sets = read_cifar(folder);
+  return {{std::make_shared<const ImageSet>(std::move(sets.train)), sets.normalisation},
+          {std::make_shared<const ImageSet>(std::move(sets.test)), sets.normalisation}};
 }
 
 class ExperimentRun {
  public:
-  ExperimentRun(const Experiment& experiment, const std::filesystem::path& folder)
-      : e_(experiment), run_(folder, to_json(experiment)) {}
+  // `images` are empty where they are to be generated.
+  ExperimentRun(const Experiment& experiment, const std::filesystem::path& folder, Images images)
+      : e_(experiment), run_(folder, to_json(experiment)), images_(std::move(images)) {}
 
   Json run() {
-    load_images();
+    if (!e_.synthetic) require_enough_images(e_.search, images_.train.dataset->count());
+    run_.claim();
+    generate_images();
     measure();
     fit();
     Json networks = Json::array();
@@ -63,19 +77,10 @@ class ExperimentRun {
     return result;
   }
 
-  void load_images() {
-    std::filesystem::path folder = e_.folder;
-    if (e_.synthetic) {
-      folder = run_.file("images");
-      write_synthetic(folder, e_.generator);
-    }
-    ImageSets sets = read_cifar(folder);
-    require(int(sets.train.classes.size()) == e_.network.classes && sets.train.size == e_.network.image,
-            "{}: has {} classes of {}x{} pixels, the experiment's network is for {} of {}x{}",
-            folder.string(), sets.train.classes.size(), sets.train.size, sets.train.size, e_.network.classes,
-            e_.network.image, e_.network.image);
-    train_ = {std::make_shared<const ImageSet>(std::move(sets.train)), sets.normalisation};
-    test_ = {std::make_shared<const ImageSet>(std::move(sets.test)), sets.normalisation};
+  void generate_images() {
+    if (!e_.synthetic) return;
+    if (!write_synthetic(run_.file("images"), e_.generator)) throw Stopped{};
+    images_ = load_cifar(run_.file("images"));
   }
 
   LatencySetup latency_setup() const {
@@ -95,7 +100,7 @@ class ExperimentRun {
 
   const Experiment& e_;
   RunFolder run_;
-  ImageSource train_, test_;
+  Images images_;
   std::vector<Measurement> rows_;
   CostContext context_;
   double median_cost_ = 0;
@@ -132,7 +137,8 @@ void ExperimentRun::measure() {
   require(!rows_.empty(), "{}: holds no measurement of this experiment on {}; remove {} to measure again",
           store.path().string(), context_.str(), run_.file("measure.json").string());
   std::vector<double> costs;
-  for (const Measurement& row : rows_) costs.push_back(row.median);
+  for (const Measurement& row : rows_)
+    if (row.replica == 0) costs.push_back(row.median);
   std::nth_element(costs.begin(), costs.begin() + long(costs.size() / 2), costs.end());
   median_cost_ = costs[costs.size() / 2];
 }
@@ -141,11 +147,17 @@ void ExperimentRun::fit() {
   fit_report_ = stage("fit", [&]() -> Json {
     const Dataset data = measured_dataset(rows_, e_.space);
     FitOptions options;
+    if (e_.model == "paper") options.mlp = MlpOptions::paper();
     options.test_fraction = e_.test_fraction;
     options.seed = e_.seed;
+    Progress progress("fit", options.mlp.epochs, {.unit = "epoch"});
+    options.mlp.progress = [&](int epoch, int, double) {
+      if (interrupted()) throw Stopped{};
+      progress.update(epoch);
+    };
     const FitResult fitted = fit_predictors(data, options);
     const Regressor& chosen =
-        e_.model == "mlp" ? static_cast<const Regressor&>(*fitted.mlp) : *fitted.additive;
+        e_.model == "additive" ? static_cast<const Regressor&>(*fitted.additive) : *fitted.mlp;
     save_predictor(run_.file("predictor.safetensors"), chosen,
                    {context_, encoding_names(e_.space), fitted.report});
     return Json::parse(nlohmann::json(fitted.report).dump());
@@ -158,12 +170,8 @@ void ExperimentRun::search(size_t i) {
   const std::string name = numbered("search", i);
   searched_.push_back(stage(name, [&]() -> Json {
     SearchConfig config = e_.search;
-    config.step.supernet.space = e_.space;
-    config.step.supernet.shape.classes = e_.network.classes;
-    config.step.supernet.shape.image = e_.network.image;
     config.step.lambda = float(e_.latency_weights[i] / median_cost_);
-    config.seed = config.step.seed = e_.seed;
-    const SearchOutcome outcome = run_search(config, train_, &*predictor_, run_.file(name));
+    const SearchOutcome outcome = run_search(config, images_.train, &*predictor_, run_.file(name));
     if (!outcome.finished) throw Stopped{};
     return {{"genotype", to_text(outcome.genotype, e_.space)},
             {"latency_weight", e_.latency_weights[i]},
@@ -179,8 +187,7 @@ void ExperimentRun::train(size_t i) {
     const bool auxiliary = config.network.auxiliary;
     config.network = network_of(parse_genotype(searched_[i].at("genotype").get<std::string>(), e_.space));
     config.network.auxiliary = auxiliary;
-    config.seed = e_.seed;
-    const TrainOutcome outcome = run_training(config, train_, test_, run_.file(name));
+    const TrainOutcome outcome = run_training(config, images_.train, images_.test, run_.file(name));
     if (!outcome.finished) throw Stopped{};
     return read_json_file(run_.file(name) / "result.json");
   }));
@@ -192,7 +199,11 @@ void ExperimentRun::verify() {
     std::vector<Genotype> genotypes;
     for (const Json& found : searched_)
       genotypes.push_back(parse_genotype(found.at("genotype").get<std::string>(), e_.space));
-    const auto timings = measure_in_turn(latency_setup(), genotypes, kVerifyRounds);
+    Progress progress("verify", int64_t(genotypes.size()) * kVerifyRounds, {.unit = "timing"});
+    const auto timings =
+        measure_in_turn(latency_setup(), genotypes, kVerifyRounds, [&](int64_t done, double latest_ms) {
+          progress.update(done, fmt::format("last {:.3f} ms", latest_ms));
+        });
     if (!timings) throw Stopped{};
     Json result = Json::array();
     for (const Timing& t : *timings)
@@ -222,29 +233,34 @@ Json ExperimentRun::describe(size_t i) const {
           {"test_accuracy", trained_[i].at("test_accuracy")}};
 }
 
-void read_data(const Json& json, const std::string& where, const std::filesystem::path& override_folder,
+void read_data(const Json& json, const std::string& where, const std::filesystem::path& cifar,
                Experiment& e) {
   JsonFields f(json, where);
   const auto source = f.get_or<std::string>("source", "synthetic");
   require(source == "synthetic" || source == "cifar", "{}: source '{}' is unknown; use synthetic or cifar",
           where, source);
-  e.synthetic = source == "synthetic" && override_folder.empty();
-  const int64_t train = f.get_or<int64_t>("train", 0), test = f.get_or<int64_t>("test", 0);
-  if (source == "synthetic") {
-    e.generator.size = e.network.image = f.get_or("size", e.generator.size);
+  const auto train = f.get_or<int64_t>("train", 0), test = f.get_or<int64_t>("test", 0);
+  require(train >= 0 && test >= 0, "{}: train ({}) and test ({}) should not be negative; 0 means all", where,
+          train, test);
+  if (source == "cifar") {
+    e.folder = f.get_or<std::string>("folder", "");
+    require(!e.folder.empty() || !cifar.empty(), "{}: 'folder' names the CIFAR files; it is missing", where);
+  } else {
+    e.generator.size = f.get_or("size", e.generator.size);
     e.generator.noise = f.get_or("noise", e.generator.noise);
+  }
+  f.finish();
+  if (!cifar.empty()) e.folder = cifar;
+  e.synthetic = e.folder.empty();
+  if (e.synthetic) {
+    e.network.image = e.generator.size;
     if (train > 0) e.generator.train = train;
     if (test > 0) e.generator.test = test;
     e.generator.seed = e.seed;
   } else {
-    e.folder = f.get_or<std::string>("folder", "");
-    require(!e.folder.empty() || !override_folder.empty(),
-            "{}: 'folder' names the CIFAR files; it is missing", where);
-    e.search.images = e.train.train_images = train;
-    e.train.test_images = test;
+    e.train_images = train;
+    e.test_images = test;
   }
-  if (!override_folder.empty()) e.folder = override_folder;
-  f.finish();
 }
 
 template <class Read>
@@ -255,16 +271,46 @@ void section(JsonFields& fields, const std::string& name, Read read) {
   f.finish();
 }
 
+// Images of this many classes and pixels, for searching, training and measuring.
+void set_images(Experiment& e, int classes, int side) {
+  NetworkShape& searched = e.search.step.supernet.shape;
+  e.network.classes = searched.classes = classes;
+  e.network.image = searched.image = side;
+}
+
+// What a stage after the measuring would refuse.
+void require_feasible(const Experiment& e, const std::string& where) {
+  try {
+    require(e.test_fraction > 0 && e.test_fraction < 1,
+            "fit.test_fraction is {}; it should be between 0 and 1", e.test_fraction);
+    const auto kept = int64_t(double(e.architectures) * (1 - e.test_fraction));
+    require(kept >= kMinRows, "measure.architectures is {}, of which {} are left to fit; {} are needed",
+            e.architectures, kept, kMinRows);
+    require_valid(e.search);
+    require_valid(e.train);
+    if (e.synthetic) {
+      require_enough_images(e.search, e.generator.train);
+      require(e.train.batch <= e.generator.train, "train.batch is {}, of {} images", e.train.batch,
+              e.generator.train);
+      require(e.generator.size >= 8, "data.size is {}; images have 8 pixels a side or more",
+              e.generator.size);
+    }
+  } catch (const Error& error) {
+    fail("{}: {}", where, error.what());
+  }
+}
+
 }  // namespace
 
-Experiment read_experiment(const std::filesystem::path& file, const std::filesystem::path& cifar_override) {
+Experiment read_experiment(const std::filesystem::path& file, const ExperimentOverrides& overrides) {
   const Json json = read_json_file(file);
   JsonFields fields(json, file.string());
   Experiment e;
   e.seed = fields.get_or<uint64_t>("seed", 0);
+  if (overrides.seed) e.seed = *overrides.seed;
   e.space = SearchSpace::load(fields.get_or<std::string>("space", "darts"));
   const Json data = fields.has("data") ? fields.at("data") : Json::object();
-  read_data(data, file.string() + ": data", cifar_override, e);
+  read_data(data, file.string() + ": data", overrides.cifar, e);
   section(fields, "network", [&](JsonFields& f) {
     e.network.channels = f.get_or("channels", e.network.channels);
     e.network.layers = f.get_or("layers", e.network.layers);
@@ -279,14 +325,13 @@ Experiment read_experiment(const std::filesystem::path& file, const std::filesys
   });
   section(fields, "fit", [&](JsonFields& f) {
     e.model = f.get_or("model", e.model);
-    require(e.model == "mlp" || e.model == "additive", "{}: model '{}' is unknown; use mlp or additive",
-            f.where(), e.model);
+    require(e.model == "mlp" || e.model == "paper" || e.model == "additive",
+            "{}: model '{}' is unknown; use mlp, paper or additive", f.where(), e.model);
     e.test_fraction = f.get_or("test_fraction", e.test_fraction);
   });
   section(fields, "search", [&](JsonFields& f) {
-    const int64_t images = e.search.images;
     e.search = search_protocol(f.get_or<std::string>("protocol", "pc-darts"));
-    e.search.images = images;
+    e.search.images = e.train_images;
     e.search = read_search_config(f, e.search);
     e.latency_weights = f.get_or("latency_weights", e.latency_weights);
     require(!e.latency_weights.empty(), "{}: latency_weights is empty; give one number for each search",
@@ -295,39 +340,27 @@ Experiment read_experiment(const std::filesystem::path& file, const std::filesys
       require(std::isfinite(w) && w >= 0, "{}: latency weight {} is impossible; give 0 or more", f.where(),
               w);
   });
+  e.train.train_images = e.train_images;
+  e.train.test_images = e.test_images;
   section(fields, "train", [&](JsonFields& f) { e.train = read_train_config(f, e.train); });
   fields.finish();
-  require(e.architectures >= 10, "{}: measure.architectures is {}; a predictor needs 10 or more",
-          file.string(), e.architectures);
+  e.search.step.supernet.space = e.space;
+  e.search.seed = e.search.step.seed = e.train.seed = e.seed;
+  set_images(e, e.network.classes, e.network.image);
+  require_feasible(e, file.string());
   return e;
 }
 
 Json to_json(const Experiment& e) {
-  SearchConfig search = e.search;
-  search.step.supernet.space = e.space;
-  search.step.supernet.shape.classes = e.network.classes;
-  search.step.supernet.shape.image = e.network.image;
-  TrainConfig train = e.train;
-  train.network.space = e.space;
-  Json t = {{"epochs", train.epochs},
-            {"batch", train.batch},
-            {"lr", train.lr},
-            {"momentum", train.momentum},
-            {"weight_decay", train.weight_decay},
-            {"clip_norm", train.clip_norm},
-            {"auxiliary", train.network.auxiliary},
-            {"auxiliary_weight", train.auxiliary_weight},
-            {"drop_path", train.drop_path},
-            {"label_smoothing", train.label_smoothing},
-            {"cutout", train.cutout},
-            {"train_images", train.train_images},
-            {"test_images", train.test_images}};
   const Json data = e.synthetic ? Json{{"source", "synthetic"},
                                        {"train", e.generator.train},
                                        {"test", e.generator.test},
                                        {"size", e.generator.size},
                                        {"noise", e.generator.noise}}
-                                : Json{{"source", "cifar"}, {"folder", e.folder.string()}};
+                                : Json{{"source", "cifar"},
+                                       {"folder", e.folder.string()},
+                                       {"train", e.train_images},
+                                       {"test", e.test_images}};
   return {{"seed", e.seed},
           {"space", Json::parse(e.space.to_json())},
           {"data", data},
@@ -338,15 +371,21 @@ Json to_json(const Experiment& e) {
             {"max_repeats", e.measure.max_repeats},
             {"seconds_each", e.measure.time_budget_s}}},
           {"fit", {{"model", e.model}, {"test_fraction", e.test_fraction}}},
-          {"search", to_json(search)},
+          {"search", to_json(e.search)},
           {"latency_weights", e.latency_weights},
-          {"train", t}};
+          {"train", settings_of(e.train)}};
 }
 
-ExperimentOutcome run_experiment(const Experiment& experiment, const std::filesystem::path& folder) {
+ExperimentOutcome run_experiment(const Experiment& asked, const std::filesystem::path& folder) {
+  Experiment e = asked;
+  Images images;
+  if (!e.synthetic) {
+    images = load_cifar(e.folder);
+    set_images(e, int(images.train.dataset->classes.size()), images.train.dataset->size);
+  }
   ExperimentOutcome outcome;
   try {
-    outcome.result = ExperimentRun(experiment, folder).run();
+    outcome.result = ExperimentRun(e, folder, std::move(images)).run();
     outcome.finished = true;
   } catch (const Stopped&) {
   }

@@ -9,8 +9,8 @@
 //     "network": {"channels": 16, "layers": 8, "batch": 1},    what is measured and trained
 //     "measure": {"architectures": 200, "max_repeats": 21, "seconds_each": 0.5},
 //     "fit": {"model": "mlp", "test_fraction": 0.2},
-//     "search": {"protocol": "pc-darts", "latency_weights": [0, 1], "epochs": 10, ...},   see
-//     read_search_config() "train": {"epochs": 10, ...} see read_train_config()
+//     "search": {"protocol": "pc-darts", "latency_weights": [0, 1], "epochs": 20, ...}, read_search_config()
+//     "train": {"epochs": 10, ...}                             read_train_config()
 //   }
 //
 // A latency weight w is relative: lambda = w / (median measured latency), so that the same file means the
@@ -18,6 +18,7 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -36,22 +37,29 @@ struct Experiment {
   // Images.
   bool synthetic = true;
   SyntheticOptions generator;
-  std::filesystem::path folder;  // of CIFAR files
+  std::filesystem::path folder;               // of CIFAR files
+  int64_t train_images = 0, test_images = 0;  // of these; 0: all
   // What is measured and trained.
   NetworkShape network;
   int measured_batch = 1;
   int64_t architectures = 200;
   MeasureOptions measure;
-  std::string model = "mlp";  // or "additive"
+  std::string model = "mlp";  // or "paper", "additive"
   double test_fraction = 0.2;
   SearchConfig search;
   std::vector<double> latency_weights = {0, 1};
   TrainConfig train;
 };
 
-// Throws Error naming file and field. Fields that are unknown are refused.
-Experiment read_experiment(const std::filesystem::path& file,
-                           const std::filesystem::path& cifar_override = {});
+// What the command line says instead of the file.
+struct ExperimentOverrides {
+  std::filesystem::path cifar = {};  // images of this folder
+  std::optional<uint64_t> seed = {};
+};
+
+// Throws Error naming file and field. Fields that are unknown are refused, and so is all that a later stage
+// could not do, so that no measurements are made for nothing.
+Experiment read_experiment(const std::filesystem::path& file, const ExperimentOverrides& overrides = {});
 Json to_json(const Experiment& experiment);
 
 struct ExperimentOutcome {
@@ -59,8 +67,8 @@ struct ExperimentOutcome {
   Json result;            // as result.json: one entry for each latency weight
 };
 
-// Runs, or goes on with, all stages in `folder`; a stage whose result is there is not repeated. Progress and
-// a line for each stage go to stderr.
+// A CIFAR set's own classes take the place of the experiment's. Runs, or goes on with, all stages in
+// `folder`; a stage whose result is there is not repeated. Progress and a line for each stage go to stderr.
 ExperimentOutcome run_experiment(const Experiment& experiment, const std::filesystem::path& folder);
 
 // The result as a table for people.

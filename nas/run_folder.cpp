@@ -4,6 +4,12 @@
 
 namespace ladarts {
 
+namespace {
+
+constexpr const char* kCheckpoint = "checkpoint.safetensors";
+
+}  // namespace
+
 std::string first_difference(const Json& here, const Json& asked, const std::string& where) {
   if (here == asked) return {};
   if (here.is_object() && asked.is_object()) {
@@ -22,20 +28,34 @@ std::string first_difference(const Json& here, const Json& asked, const std::str
                      to_json_line(here).substr(0, 80), to_json_line(asked).substr(0, 80));
 }
 
-RunFolder::RunFolder(std::filesystem::path path, const Json& config) : path_(std::move(path)) {
+RunFolder::RunFolder(std::filesystem::path path, Json config)
+    // Through text and back, so that both sides have the number types of a file.
+    : path_(std::move(path)), config_(Json::parse(config.dump())) {
   std::error_code ec;
   std::filesystem::create_directories(path_, ec);
   require(!ec, "{}: cannot make the run's folder: {}; choose another --out", path_.string(), ec.message());
-  const auto config_file = file("config.json");
-  if (!std::filesystem::exists(config_file)) {
-    write_json_file(config_file, config);
-    return;
-  }
-  // Through text and back, so that both sides have the number types of a file.
-  const std::string difference = first_difference(read_json_file(config_file), Json::parse(config.dump()));
+  if (!has("config.json")) return;
+  const std::string difference = first_difference(read_json_file(file("config.json")), config_);
   require(difference.empty(),
           "{}: holds a run with another configuration ({}); choose another folder or remove it",
           path_.string(), difference);
+}
+
+void RunFolder::claim() const {
+  if (!has("config.json")) write_json_file(file("config.json"), config_);
+}
+
+void RunFolder::save_checkpoint(const NamedStorages& state, const Json& position) const {
+  save_storages(file(kCheckpoint), state, {{"position", position.dump()}});
+}
+
+Json RunFolder::load_checkpoint(const NamedStorages& state) const {
+  if (!has(kCheckpoint)) return {};
+  const std::string path = file(kCheckpoint).string();
+  const auto metadata = load_storages(path, state);
+  const auto position = metadata.find("position");
+  require(position != metadata.end(), "{}: is no checkpoint of a run; remove it to start anew", path);
+  return parse_json(position->second, path);
 }
 
 }  // namespace ladarts

@@ -6,21 +6,32 @@
 #include <filesystem>
 
 #include "core/json_file.h"
+#include "core/safetensors.h"
 
 namespace ladarts {
 
 class RunFolder {
  public:
-  // Makes the folder and writes config.json; or, where that is present, requires it to equal `config`. Throws
-  // Error naming the first field that differs.
-  RunFolder(std::filesystem::path path, const Json& config);
+  // Makes the folder. Where it holds a config.json, requires that to equal `config`; throws Error naming the
+  // first field that differs.
+  RunFolder(std::filesystem::path path, Json config);
+  // Writes config.json where there is none: from now on the folder is this job's. Called once everything that
+  // can be refused has been accepted, so that a job corrected after an error finds the folder free.
+  void claim() const;
 
   const std::filesystem::path& path() const { return path_; }
   std::filesystem::path file(const std::string& name) const { return path_ / name; }
   bool has(const std::string& name) const { return std::filesystem::exists(file(name)); }
 
+  // The state of the job and its position, as one file that is replaced as a whole.
+  void save_checkpoint(const NamedStorages& state, const Json& position) const;
+  // Fills `state` and returns the position; null where there is no checkpoint. Throws Error for a damaged
+  // one.
+  Json load_checkpoint(const NamedStorages& state) const;
+
  private:
   std::filesystem::path path_;
+  Json config_;
 };
 
 // "train.epochs: 5 here, 10 asked for"; empty where equal.

@@ -4,11 +4,11 @@
 #include <cmath>
 #include <limits>
 
+#include "core/clock.h"
 #include "core/error.h"
 #include "core/interrupt.h"
 #include "core/jsonl_log.h"
 #include "core/progress.h"
-#include "core/safetensors.h"
 #include "nas/data/loader.h"
 #include "nas/derive.h"
 #include "nas/encoding.h"
@@ -19,6 +19,7 @@ namespace ladarts {
 
 namespace {
 
+constexpr double kCheckpointSeconds = 300;  // at most so much work is lost to a kill
 constexpr uint64_t kTrainingStream = 1, kValidationStream = 2;
 
 // Sums over the steps of an epoch; kept in a checkpoint, so that an epoch may be cut anywhere.
@@ -73,35 +74,39 @@ double predict_cost(const Predictor* predictor, const Genotype& genotype, const 
   return predictor->regressor->predict(features)[0];
 }
 
+const SearchConfig& checked(const SearchConfig& config, const ImageSource& images) {
+  require_valid(config);
+  require_enough_images(config, images.dataset->count());
+  return config;
+}
+
 class SearchRun {
  public:
   SearchRun(const SearchConfig& config, const ImageSource& images, const Predictor* predictor,
             const std::filesystem::path& folder)
-      : config_(config),
+      : config_(checked(config, images)),
         predictor_(predictor),
-        run_(folder, run_config()),
+        run_(folder, run_config(images)),
         steps_(config.step, predictor ? predictor->regressor.get() : nullptr),
         log_(run_.file("epochs.jsonl")),
         split_(split_indices(first_images(images.dataset->count(), config.images), 0.5, config.seed)),
         training_(images.dataset, images.normalisation, split_.first, loader_options(kTrainingStream)),
         validation_(images.dataset, images.normalisation, split_.second, loader_options(kValidationStream)) {
     steps_per_epoch_ = std::min(training_.batches_per_epoch(), validation_.batches_per_epoch());
-    require(steps_per_epoch_ > 0,
-            "[search] {} images make no batch of {} in each half; give more images or a smaller batch",
-            split_.first.size() + split_.second.size(), config.step.batch);
-    if (run_.has("checkpoint.safetensors")) {
-      restore();
-    } else {
-      log_.keep(0);
-    }
+    restore();
+    log_.keep(size_t(epoch_));
+    run_.claim();
   }
 
   SearchOutcome run();
 
  private:
-  Json run_config() const {
+  Json run_config(const ImageSource& images) const {
     Json j = ladarts::to_json(config_);
-    j["predictor"] = predictor_ ? Json(predictor_->context.str()) : Json();
+    j["predictor"] = predictor_
+                         ? Json{{"cost", predictor_->context.str()}, {"weights", fingerprint(*predictor_)}}
+                         : Json();
+    j["image_set"] = fingerprint(*images.dataset);
     return j;
   }
 
@@ -129,20 +134,21 @@ class SearchRun {
   int epoch_ = 0;
   int64_t step_ = 0;  // within the epoch
   EpochSums sums_;
+  Stopwatch since_checkpoint_;
 };
 
 void SearchRun::restore() {
-  const auto metadata = load_storages(run_.file("checkpoint.safetensors"), steps_.state());
-  const Json position = parse_json(metadata.at("position"), run_.file("checkpoint.safetensors").string());
+  const Json position = run_.load_checkpoint(steps_.state());
+  if (position.is_null()) return;
   epoch_ = position.at("epoch");
   step_ = position.at("step");
   sums_ = read_sums(position.at("sums"));
-  log_.keep(size_t(epoch_));
 }
 
 void SearchRun::checkpoint() {
   const Json position{{"epoch", epoch_}, {"step", step_}, {"sums", to_json(sums_)}};
-  save_storages(run_.file("checkpoint.safetensors"), steps_.state(), {{"position", position.dump()}});
+  run_.save_checkpoint(steps_.state(), position);
+  since_checkpoint_.restart();
 }
 
 bool SearchRun::run_epoch(Progress& progress) {
@@ -155,6 +161,7 @@ bool SearchRun::run_epoch(Progress& progress) {
   auto before = clock::now();
   while (step_ < steps_per_epoch_) {
     if (interrupted()) return false;
+    if (since_checkpoint_.seconds() > kCheckpointSeconds) checkpoint();
     upload(training_.next(), steps_.training_batch());
     if (with_architecture) {
       upload(validation_.next(), steps_.validation_batch());
@@ -250,6 +257,7 @@ Json to_json(const SearchConfig& c) {
           {"layers", shape.layers},
           {"classes", shape.classes},
           {"image", shape.image},
+          {"stem", shape.stem == Stem::imagenet ? "imagenet" : "cifar"},
           {"partial_k", s.supernet.partial_k},
           {"edge_normalisation", s.supernet.edge_normalisation},
           {"fused", s.supernet.fused},
@@ -301,6 +309,49 @@ SearchConfig read_search_config(JsonFields& f, SearchConfig c) {
   return c;
 }
 
+void require_valid(const SearchConfig& c) {
+  const SearchStepConfig& s = c.step;
+  require(c.epochs > 0, "[search] epochs is {}; give 1 or more", c.epochs);
+  require(
+      c.architecture_start_epoch >= 0 && c.architecture_start_epoch < c.epochs,
+      "[search] architecture_start_epoch is {} of {} epochs: the architecture would never be updated; give a "
+      "smaller one, or more epochs",
+      c.architecture_start_epoch, c.epochs);
+  require(s.batch > 0, "[search] batch is {}; give 1 or more", s.batch);
+  require(s.supernet.partial_k > 0, "[search] partial_k is {}; give 1 or more", s.supernet.partial_k);
+  require(c.images >= 0 && c.cutout >= 0 && c.lr_warmup_epochs >= 0,
+          "[search] images ({}), cutout ({}) and lr_warmup_epochs ({}) should not be negative", c.images,
+          c.cutout, c.lr_warmup_epochs);
+  for (const auto& [name, value] : {std::pair<const char*, double>{"lr", c.lr},
+                                    {"lr_min", c.lr_min},
+                                    {"momentum", s.momentum},
+                                    {"weight_decay", s.weight_decay},
+                                    {"clip_norm", s.clip_norm},
+                                    {"architecture_lr", s.architecture_lr},
+                                    {"architecture_weight_decay", s.architecture_weight_decay},
+                                    {"lambda", s.lambda}})
+    require(std::isfinite(value) && value >= 0, "[search] {} is {}; give 0 or more", name, value);
+  for (const auto& [name, value] :
+       {std::pair<const char*, double>{"architecture_beta1", s.architecture_beta1},
+        {"architecture_beta2", s.architecture_beta2}})
+    require(value >= 0 && value < 1, "[search] {} is {}; it should be from 0 to below 1", name, value);
+  // Recording checks the rest: channels that partial_k must divide, the side of the image.
+  Graph scratch;
+  ParameterSet weights;
+  ArchitectureParameters architecture(s.supernet.space, s.supernet.edge_normalisation, 0);
+  const int64_t side = resolve(s.supernet.shape, s.supernet.space).image;
+  record_supernet(scratch, s.supernet, weights, record_architecture_weights(scratch, architecture),
+                  scratch.leaf(Storage::create({s.batch, kImageChannels, side, side})));
+}
+
+void require_enough_images(const SearchConfig& config, int64_t images) {
+  const int64_t used = config.images > 0 ? config.images : images;
+  require(used <= images, "[search] {} images asked for, the training set has {}", used, images);
+  require(used / 2 >= config.step.batch,
+          "[search] {} images make no batch of {} in each half; give more images or a smaller batch", used,
+          config.step.batch);
+}
+
 Json to_json(const SearchEpoch& e) {
   auto number = [](double v) { return std::isfinite(v) ? Json(v) : Json(); };
   return {{"epoch", e.epoch},
@@ -318,10 +369,6 @@ Json to_json(const SearchEpoch& e) {
 
 SearchOutcome run_search(const SearchConfig& config, const ImageSource& images, const Predictor* predictor,
                          const std::filesystem::path& folder) {
-  require(config.epochs > 0, "[search] epochs is {}; give 1 or more", config.epochs);
-  require(config.architecture_start_epoch < config.epochs,
-          "[search] architecture updates start at epoch {} but there are only {}; they would never run",
-          config.architecture_start_epoch, config.epochs);
   return SearchRun(config, images, predictor, folder).run();
 }
 

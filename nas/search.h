@@ -34,6 +34,10 @@ Json to_json(const SearchConfig& config);
 // Fields that are absent keep their value in `base`.
 SearchConfig read_search_config(JsonFields& fields, SearchConfig base);
 
+// Throw Error naming what cannot be: called by run_search(), and beforehand by jobs that would find out late.
+void require_valid(const SearchConfig& config);
+void require_enough_images(const SearchConfig& config, int64_t images);  // in the training set
+
 struct SearchEpoch {
   int epoch = 0;
   double lr = 0;
@@ -53,8 +57,8 @@ struct SearchOutcome {
 };
 
 // Runs or continues the search in `folder`: config.json, epochs.jsonl, checkpoint.safetensors (after each
-// epoch and on an interrupt), and at the end genotype.json. Continuing gives the same bits as a run that was
-// never stopped. `predictor` may be null where lambda is 0.
+// epoch, on an interrupt, and every few minutes), and at the end genotype.json. Continuing gives the same
+// bits as a run that was never stopped. `predictor` may be null where lambda is 0.
 SearchOutcome run_search(const SearchConfig& config, const ImageSource& images, const Predictor* predictor,
                          const std::filesystem::path& folder);
 

@@ -79,6 +79,8 @@ struct SearchSpace {
   // `origin` names the text in messages.
   static SearchSpace from_json(const std::string& text, const std::string& origin);
   std::string to_json() const;
+  // What tells it from every other space: a preset's name; of a user's own the name and a fingerprint.
+  std::string id() const;
 };
 
 }  // namespace ladarts

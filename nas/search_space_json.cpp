@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include "core/error.h"
+#include "core/fingerprint.h"
 #include "nas/search_space.h"
 
 namespace ladarts {
@@ -191,6 +192,10 @@ std::string SearchSpace::to_json() const {
   s["layers"] = skeleton.layers;
   s["channels"] = skeleton.channels;
   return out.dump(2);
+}
+
+std::string SearchSpace::id() const {
+  return is_preset(name) ? name : name + "-" + Fingerprint().add(to_json()).str();
 }
 
 const std::vector<std::string>& SearchSpace::preset_names() {

@@ -5,13 +5,13 @@
 #include <cmath>
 #include <optional>
 
+#include "core/clock.h"
 #include "core/error.h"
 #include "core/gradients.h"
 #include "core/interrupt.h"
 #include "core/jsonl_log.h"
 #include "core/program.h"
 #include "core/progress.h"
-#include "core/safetensors.h"
 #include "nas/network_file.h"
 #include "nas/run_folder.h"
 #include "ops/arithmetic.h"
@@ -22,6 +22,8 @@
 namespace ladarts {
 
 namespace {
+
+constexpr double kCheckpointSeconds = 300;  // at most so much work is lost to a kill
 
 // The training step as a Program, with the state that it carries from step to step.
 class TrainSteps {
@@ -118,17 +120,20 @@ class Evaluator {
     program_ = compile(g);
   }
 
-  Evaluation run() {
+  // Empty where interrupted().
+  std::optional<Evaluation> run(const std::function<void(int64_t images)>& progress = {}) {
     loader_.seek(0, 0);
     double loss = 0;
     int64_t correct = 0;
     Evaluation result;
     for (int64_t i = 0; i < loader_.batches_per_epoch(); ++i) {
+      if (interrupted()) return std::nullopt;
       const Batch b = loader_.next();
       images_.upload(b.images);
       program_->run();
       add_rows(logits_.to_vector(), b.labels, b.count, classes_, loss, correct);
       result.images += b.count;
+      if (progress) progress(result.images);
     }
     result.loss = loss / double(result.images);
     result.accuracy = double(correct) / double(result.images);
@@ -143,12 +148,17 @@ class Evaluator {
   std::optional<Program> program_;
 };
 
+const TrainConfig& checked(const TrainConfig& config) {
+  require_valid(config);
+  return config;
+}
+
 class TrainRun {
  public:
   TrainRun(const TrainConfig& config, const ImageSource& train, const ImageSource& test,
            const std::filesystem::path& folder)
-      : config_(config),
-        run_(folder, ladarts::to_json(config)),
+      : config_(checked(config)),
+        run_(folder, run_config(train, test)),
         steps_(config_),
         evaluator_(config.network, steps_.params, steps_.buffers, test, 100, config.test_images),
         log_(run_.file("epochs.jsonl")),
@@ -156,9 +166,7 @@ class TrainRun {
                 {.batch_size = config.batch,
                  .augmentation = Augmentation::cifar(config.cutout),
                  .seed = config.seed}) {
-    if (run_.has("checkpoint.safetensors")) {
-      const auto path = run_.file("checkpoint.safetensors");
-      const Json position = parse_json(load_storages(path, steps_.state()).at("position"), path.string());
+    if (const Json position = run_.load_checkpoint(steps_.state()); !position.is_null()) {
       epoch_ = position.at("epoch");
       step_ = position.at("step");
       loss_ = position.at("loss");
@@ -166,6 +174,7 @@ class TrainRun {
       seconds_ = position.at("seconds");
     }
     log_.keep(size_t(epoch_));
+    run_.claim();
   }
 
   TrainOutcome run() {
@@ -173,12 +182,17 @@ class TrainRun {
     Progress progress("train", config_.epochs * steps, {.unit = "step", .start = epoch_ * steps + step_});
     TrainOutcome outcome;
     while (epoch_ < config_.epochs) {
-      if (!run_epoch(progress)) {
+      std::optional<Evaluation> test;
+      if (run_epoch(progress)) {
+        checkpoint();  // so that a kill during the evaluation costs no training
+        test = evaluator_.run();
+      }
+      if (!test) {
         checkpoint();
         outcome.epochs = read_jsonl(run_.file("epochs.jsonl"));
         return outcome;
       }
-      outcome.test = evaluator_.run();
+      outcome.test = *test;
       const double images = double(steps * config_.batch);
       log_.append({{"epoch", epoch_},
                    {"lr", learning_rate(schedule(), epoch_)},
@@ -194,21 +208,34 @@ class TrainRun {
       checkpoint();
     }
     progress.finish();
+    if (outcome.test.images == 0) {  // all epochs were done before
+      const auto test = evaluator_.run();
+      if (!test) return outcome;
+      outcome.test = *test;
+    }
     finish(outcome);
     return outcome;
   }
 
  private:
+  Json run_config(const ImageSource& train, const ImageSource& test) const {
+    Json j = ladarts::to_json(config_);
+    j["train_set"] = fingerprint(*train.dataset);
+    j["test_set"] = fingerprint(*test.dataset);
+    return j;
+  }
+
   CosineSchedule schedule() const { return {config_.lr, 0, config_.epochs, config_.lr_warmup_epochs}; }
 
   bool run_epoch(Progress& progress) {
     using clock = std::chrono::steady_clock;
     const int64_t steps = loader_.batches_per_epoch();
     steps_.set(learning_rate(schedule(), epoch_), linear_ramp(config_.drop_path, epoch_, config_.epochs));
-    loader_.seek(epoch_, step_);
+    if (step_ < steps) loader_.seek(epoch_, step_);
     auto before = clock::now();
     while (step_ < steps) {
       if (interrupted()) return false;
+      if (since_checkpoint_.seconds() > kCheckpointSeconds) checkpoint();
       upload(loader_.next(), steps_.batch);
       steps_.run(epoch_ * steps + step_);
       const double loss = steps_.loss();
@@ -230,13 +257,13 @@ class TrainRun {
   void checkpoint() {
     const Json position{
         {"epoch", epoch_}, {"step", step_}, {"loss", loss_}, {"correct", correct_}, {"seconds", seconds_}};
-    save_storages(run_.file("checkpoint.safetensors"), steps_.state(), {{"position", position.dump()}});
+    run_.save_checkpoint(steps_.state(), position);
+    since_checkpoint_.restart();
   }
 
   void finish(TrainOutcome& outcome) {
     outcome.finished = true;
     outcome.epochs = read_jsonl(run_.file("epochs.jsonl"));
-    if (outcome.test.images == 0) outcome.test = evaluator_.run();  // all epochs were done before
     const NetworkCounts counts = count_network(config_.network);
     const Json result{{"test_accuracy", outcome.test.accuracy},
                       {"test_loss", outcome.test.loss},
@@ -257,12 +284,58 @@ class TrainRun {
   int64_t step_ = 0;  // within the epoch
   double loss_ = 0, seconds_ = 0;
   int64_t correct_ = 0;
+  Stopwatch since_checkpoint_;
 };
 
 }  // namespace
 
+TrainConfig train_protocol(const std::string& name) {
+  TrainConfig c;
+  c.network.auxiliary = true;
+  if (name == "darts") return c;
+  if (name == "pc-darts") {
+    c.drop_path = 0.3f;
+    return c;
+  }
+  require(name == "imagenet", "[train] protocol '{}' is unknown; use darts, pc-darts or imagenet", name);
+  c.epochs = 250;
+  c.batch = 1024;
+  c.lr = 0.5;
+  c.lr_warmup_epochs = 5;
+  c.weight_decay = 3e-5f;
+  c.drop_path = 0;
+  c.label_smoothing = 0.1f;
+  c.cutout = 0;
+  return c;
+}
+
+void require_valid(const TrainConfig& c) {
+  require(c.epochs > 0, "[train] epochs is {}; give 1 or more", c.epochs);
+  require(c.batch > 0, "[train] batch is {}; give 1 or more", c.batch);
+  require(c.train_images >= 0 && c.test_images >= 0 && c.cutout >= 0 && c.lr_warmup_epochs >= 0,
+          "[train] train_images ({}), test_images ({}), cutout ({}) and lr_warmup_epochs ({}) should not be "
+          "negative",
+          c.train_images, c.test_images, c.cutout, c.lr_warmup_epochs);
+  for (const auto& [name, value] : {std::pair<const char*, double>{"lr", c.lr},
+                                    {"momentum", c.momentum},
+                                    {"weight_decay", c.weight_decay},
+                                    {"clip_norm", c.clip_norm},
+                                    {"auxiliary_weight", c.auxiliary_weight}})
+    require(std::isfinite(value) && value >= 0, "[train] {} is {}; give 0 or more", name, value);
+  for (const auto& [name, value] :
+       {std::pair<const char*, double>{"drop_path", c.drop_path}, {"label_smoothing", c.label_smoothing}})
+    require(value >= 0 && value < 1, "[train] {} is {}; it should be from 0 to below 1", name, value);
+}
+
 Json to_json(const TrainConfig& c) {
-  return {{"network", to_json(c.network)},
+  Json j{{"network", to_json(c.network)}};
+  j.update(settings_of(c));
+  j["seed"] = c.seed;
+  return j;
+}
+
+Json settings_of(const TrainConfig& c) {
+  return {{"auxiliary", c.network.auxiliary},
           {"epochs", c.epochs},
           {"batch", c.batch},
           {"lr", c.lr},
@@ -275,8 +348,7 @@ Json to_json(const TrainConfig& c) {
           {"label_smoothing", c.label_smoothing},
           {"cutout", c.cutout},
           {"train_images", c.train_images},
-          {"test_images", c.test_images},
-          {"seed", c.seed}};
+          {"test_images", c.test_images}};
 }
 
 TrainConfig read_train_config(JsonFields& f, TrainConfig c) {
@@ -299,14 +371,14 @@ TrainConfig read_train_config(JsonFields& f, TrainConfig c) {
 
 TrainOutcome run_training(const TrainConfig& config, const ImageSource& train, const ImageSource& test,
                           const std::filesystem::path& folder) {
-  require(config.epochs > 0, "[train] epochs is {}; give 1 or more", config.epochs);
-  require(config.batch > 0, "[train] batch is {}; give 1 or more", config.batch);
   return TrainRun(config, train, test, folder).run();
 }
 
-Evaluation evaluate_network(const NetworkConfig& config, ParameterSet& params, ParameterSet& buffers,
-                            const ImageSource& images, int batch, int64_t limit) {
-  return Evaluator(config, params, buffers, images, batch, limit).run();
+std::optional<Evaluation> evaluate_network(const NetworkConfig& config, ParameterSet& params,
+                                           ParameterSet& buffers, const ImageSource& images, int batch,
+                                           int64_t limit,
+                                           const std::function<void(int64_t images)>& progress) {
+  return Evaluator(config, params, buffers, images, batch, limit).run(progress);
 }
 
 }  // namespace ladarts

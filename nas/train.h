@@ -2,6 +2,9 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
+#include <optional>
+#include <string>
 
 #include "core/json_file.h"
 #include "nas/data/batch_io.h"
@@ -27,8 +30,15 @@ struct TrainConfig {
   uint64_t seed = 0;
 };
 
+// The published settings: "darts" and "pc-darts" for CIFAR-10 and "imagenet", all with an auxiliary head.
+TrainConfig train_protocol(const std::string& name);
+
 Json to_json(const TrainConfig& config);
+Json settings_of(const TrainConfig& config);  // the part that read_train_config() reads
 TrainConfig read_train_config(JsonFields& fields, TrainConfig base);
+
+// Throws Error naming the setting that cannot be.
+void require_valid(const TrainConfig& config);
 
 struct Evaluation {
   int64_t images = 0;
@@ -46,8 +56,10 @@ struct TrainOutcome {
 TrainOutcome run_training(const TrainConfig& config, const ImageSource& train, const ImageSource& test,
                           const std::filesystem::path& folder);
 
-// Loss and accuracy on the first `limit` images (0: all), with running statistics.
-Evaluation evaluate_network(const NetworkConfig& config, ParameterSet& params, ParameterSet& buffers,
-                            const ImageSource& images, int batch = 100, int64_t limit = 0);
+// Loss and accuracy on the first `limit` images (0: all), with running statistics. Empty where interrupted().
+std::optional<Evaluation> evaluate_network(const NetworkConfig& config, ParameterSet& params,
+                                           ParameterSet& buffers, const ImageSource& images, int batch = 100,
+                                           int64_t limit = 0,
+                                           const std::function<void(int64_t images)>& progress = {});
 
 }  // namespace ladarts

@@ -4,9 +4,9 @@
 #include <chrono>
 #include <cmath>
 #include <numeric>
+#include <utility>
 
 #include "core/error.h"
-#include "predictor/run_queue.h"
 
 namespace ladarts {
 
@@ -52,12 +52,12 @@ bool stationary(const std::vector<double>& times) {
 void check(const MeasureOptions& o) {
   require(o.min_warmup_runs >= 0 && o.max_warmup_runs >= o.min_warmup_runs && o.min_repeats >= 1 &&
               o.max_repeats >= o.min_repeats && o.target_error >= 0 && o.time_budget_s >= 0 &&
-              o.max_waiting >= 0 && o.patience_s >= 0,
+              o.max_slowdown >= 1 && o.patience_s >= 0,
           "[measure] needs 0 <= min_warmup_runs ({}) <= max_warmup_runs ({}), 1 <= min_repeats ({}) <= "
-          "max_repeats ({}), target_error ({}), time_budget_s ({}), max_waiting ({}) and patience_s ({}) not "
-          "negative",
+          "max_repeats ({}), target_error ({}), time_budget_s ({}) and patience_s ({}) not negative, "
+          "and max_slowdown ({}) 1 or more",
           o.min_warmup_runs, o.max_warmup_runs, o.min_repeats, o.max_repeats, o.target_error, o.time_budget_s,
-          o.max_waiting, o.patience_s);
+          o.patience_s, o.max_slowdown);
 }
 
 }  // namespace
@@ -82,18 +82,19 @@ Timing summarise_times(std::span<const double> milliseconds) {
 
 Timing measure(const std::function<void()>& run, const MeasureOptions& options) {
   check(options);
-  const RunQueue queue;
   const auto now = [&] { return options.now ? options.now() : monotonic_seconds(); };
-  const auto waited = [&] { return options.waited ? options.waited() : queue.waited_s(); };
+  const auto slow = [&] { return options.slowdown && options.slowdown() > options.max_slowdown; };
   struct Run {
     double ms;
     bool disturbed;
   };
+  bool slow_before = slow();
   const auto timed = [&] {
-    const double waited_before = waited(), begin = now();
+    const double begin = now();
     run();
-    const double seconds = now() - begin;
-    return Run{seconds * 1e3, waited() - waited_before > options.max_waiting * seconds};
+    const double ms = (now() - begin) * 1e3;
+    const bool slow_after = slow();
+    return Run{ms, std::exchange(slow_before, slow_after) || slow_after};
   };
   const double start = now();
   const auto in_time = [&](double seconds) { return now() - start < seconds; };

@@ -17,15 +17,14 @@ struct MeasureOptions {
   double target_error = 0.01;
   // ...or when this much time has passed, warm-up included (but never before the minimum numbers of runs).
   double time_budget_s = 2.0;
-  // A run is disturbed where its threads waited longer than this fraction of it for a core that another
-  // program had. Disturbed runs are counted but not timed...
-  double max_waiting = 0.02;
+  // How many times slower than at its best the machine is now (SpeedProbe::slowdown); asked between runs. A
+  // run next to a slowdown above max_slowdown is disturbed: it is counted but not timed...
+  std::function<double()> slowdown = {};
+  double max_slowdown = 1.12;
   // ...unless this much time beyond the budget brings no min_repeats others: then all runs count and the
   // timing is marked noisy.
-  double patience_s = 3.0;
-  // For tests: the time, and the time waited for cores, in seconds; the monotonic clock and RunQueue if not
-  // given.
-  std::function<double()> now = {}, waited = {};
+  double patience_s = 30.0;
+  std::function<double()> now = {};  // seconds, for tests; the monotonic clock if not given
 };
 
 struct Timing {

@@ -33,7 +33,7 @@ struct Measurement {
   double mean = 0;
   int repeats = 0;
   int warmup_runs = 0;
-  int disturbed_runs = 0;     // runs that another program disturbed; left out unless noisy
+  int disturbed_runs = 0;     // runs on a slowed machine; not counted in the others unless noisy
   bool noisy = false;         // disturbed runs had to be counted
   std::string status = "ok";  // anything else says why there is no cost
 

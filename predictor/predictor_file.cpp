@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "core/fingerprint.h"
 #include "core/safetensors.h"
 
 namespace ladarts {
@@ -11,14 +12,11 @@ namespace {
 
 constexpr const char* kFormat = "ladarts predictor 1";
 
-// Order and spelling of the features, as 16 hexadecimal digits (FNV-1a).
+// Order and spelling of the features.
 std::string hash_of(const std::vector<std::string>& names) {
-  uint64_t h = 0xcbf29ce484222325u;
-  for (const std::string& name : names) {
-    for (const unsigned char c : name) h = (h ^ c) * 0x100000001b3u;
-    h = (h ^ '\n') * 0x100000001b3u;
-  }
-  return fmt::format("{:016x}", h);
+  Fingerprint fingerprint;
+  for (const std::string& name : names) fingerprint.add(name);
+  return fingerprint.str();
 }
 
 class Differences {
@@ -65,6 +63,14 @@ void check_expectation(const std::string& path, const CostContext& have, int64_t
 }
 
 }  // namespace
+
+std::string fingerprint(const Predictor& predictor) {
+  Fingerprint result;
+  result.add(predictor.regressor->kind());
+  for (const auto& [name, storage] : predictor.regressor->weights())
+    result.add(name).add(std::as_bytes(std::span<const float>(storage.to_vector())));
+  return result.str();
+}
 
 void save_predictor(const std::filesystem::path& path, const Regressor& regressor,
                     const PredictorInfo& info) {

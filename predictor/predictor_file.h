@@ -23,6 +23,9 @@ struct Predictor {
   FitReport report;
 };
 
+// Differs where the weights do.
+std::string fingerprint(const Predictor& predictor);
+
 struct PredictorExpectation {
   CostContext context;
   std::vector<std::string> feature_names;

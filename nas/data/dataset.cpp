@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "core/error.h"
+#include "core/fingerprint.h"
 #include "core/philox.h"
 #include "nas/data/random_streams.h"
 
@@ -27,6 +28,13 @@ Normalisation measure_normalisation(const ImageSet& images) {
     result.deviation[c] = float(std::sqrt(std::max(variance, 1.0)) / 255);
   }
   return result;
+}
+
+std::string fingerprint(const ImageSet& images) {
+  return Fingerprint()
+      .add(std::as_bytes(std::span(images.images)))
+      .add(std::as_bytes(std::span(images.labels)))
+      .str();
 }
 
 std::vector<int32_t> first_images(int64_t count, int64_t limit) {

@@ -25,6 +25,9 @@ struct ImageSet {
   }  // (3, size, size)
 };
 
+// Differs where any pixel or label does.
+std::string fingerprint(const ImageSet& images);
+
 // What a network sees is (pixel / 255 - mean) / deviation, per channel.
 struct Normalisation {
   std::array<float, kImageChannels> mean{0, 0, 0};

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "core/atomic_file.h"
+#include "core/interrupt.h"
 #include "core/json_file.h"
 #include "core/philox.h"
 #include "nas/data/cifar.h"
@@ -108,8 +109,9 @@ bool is_there(const fs::path& folder, const SyntheticOptions& options) {
   return all && description == describe(options, true);
 }
 
-void write_records(const fs::path& path, int64_t begin, int64_t end, RandomUse use,
-                   const SyntheticOptions& options) {
+// `each` is called for every image and says whether to go on.
+bool write_records(const fs::path& path, int64_t begin, int64_t end, RandomUse use,
+                   const SyntheticOptions& options, const std::function<bool()>& each) {
   const size_t image_bytes = size_t(kImageChannels) * size_t(options.size) * size_t(options.size);
   std::vector<uint8_t> record(1 + image_bytes);
   AtomicFile file(path);
@@ -117,8 +119,10 @@ void write_records(const fs::path& path, int64_t begin, int64_t end, RandomUse u
     record[0] = uint8_t(i % kClasses);
     draw_synthetic(record[0], options, random_stream(use, uint64_t(i)), record.data() + 1);
     file.write(record.data(), record.size());
+    if (!each()) return false;
   }
   file.commit();
+  return true;
 }
 
 void check(const SyntheticOptions& o) {
@@ -154,20 +158,30 @@ void draw_synthetic(int label, const SyntheticOptions& options, uint64_t stream,
   }
 }
 
-void write_synthetic(const fs::path& folder, const SyntheticOptions& options) {
+bool write_synthetic(const fs::path& folder, const SyntheticOptions& options,
+                     const std::function<void(int64_t images)>& progress) {
   check(options);
   create_folder(folder);
-  if (is_there(folder, options)) return;
+  if (is_there(folder, options)) return true;
+  int64_t done = 0;
+  const auto each = [&] {
+    ++done;
+    if (progress) progress(done);
+    return !interrupted();
+  };
   // Whoever reads the folder before the end is told that it is not complete.
   write_json_file(folder / kImageSetName, describe(options, false));
   std::string names;
   for (const char* name : kNames) names += std::string(name) + "\n";
   write_file_atomically(folder / kCifarClassesName, names);
   for (int b = 0; b < kCifarBatches; ++b)
-    write_records(folder / cifar_batch_name(b), options.train * b / kCifarBatches,
-                  options.train * (b + 1) / kCifarBatches, RandomUse::synthetic_train, options);
-  write_records(folder / kCifarTestName, 0, options.test, RandomUse::synthetic_test, options);
+    if (!write_records(folder / cifar_batch_name(b), options.train * b / kCifarBatches,
+                       options.train * (b + 1) / kCifarBatches, RandomUse::synthetic_train, options, each))
+      return false;
+  if (!write_records(folder / kCifarTestName, 0, options.test, RandomUse::synthetic_test, options, each))
+    return false;
   write_json_file(folder / kImageSetName, describe(options, true));
+  return true;
 }
 
 }  // namespace ladarts

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 
 #include "nas/data/dataset.h"
 
@@ -20,8 +21,10 @@ struct SyntheticOptions {
 // Writes data_batch_1.bin .. data_batch_5.bin, test_batch.bin, batches.meta.txt and image_set.json into the
 // folder (made where it is missing). The same options give the same bytes. A folder that holds other images
 // is refused; one that was written with these options is left as it is; with others, or half-written, it is
-// written anew.
-void write_synthetic(const std::filesystem::path& folder, const SyntheticOptions& options);
+// written anew. False where interrupted(): the folder is then half-written. `progress` is told of every
+// image.
+bool write_synthetic(const std::filesystem::path& folder, const SyntheticOptions& options,
+                     const std::function<void(int64_t images)>& progress = {});
 
 // One image (3, size, size); `stream` tells the images of one seed apart.
 void draw_synthetic(int label, const SyntheticOptions& options, uint64_t stream, uint8_t* out);

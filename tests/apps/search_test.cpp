@@ -40,6 +40,17 @@ TEST_CASE("search leaves configuration, log and architecture, and is not repeate
   CHECK(run({"derive", out, "--json"}).json()["text"] == result["text"]);
 
   CHECK(run(search(images, out, 2)).json() == result);
+  // Its config.json is a file of settings for another search.
+  const ProgramResult again =
+      run(with(search(images, folder / "again", 2), {"--config", out + "/config.json"}));
+  INFO(again.err);
+  CHECK(again.json()["text"] == result["text"]);
+  // The same command over other images is another search.
+  REQUIRE(run({"data", "generate", images, "--train", "64", "--test", "24", "--image", "16", "--seed", "9"})
+              .code == 0);
+  const ProgramResult images_changed = run(search(images, out, 2));
+  CHECK(images_changed.code == 1);
+  CHECK_THAT(images_changed.err, ContainsSubstring("image_set"));
   const ProgramResult other = run(search(images, out, 3));
   CHECK(other.code == 1);
   CHECK_THAT(other.err, ContainsSubstring("epochs"));
@@ -88,6 +99,10 @@ TEST_CASE("search refuses impossible options before it starts", "[apps][search]"
       {with(base, {"--set", "epoch=3"}), "epoch"},
       {with(base, {"--set", "lr"}), "NAME=VALUE"},
       {with(base, {"--set", "lr=fast"}), "lr"},
+      {with(base, {"--set", "lr=-0.1"}), "lr"},
+      {with(base, {"--set", "lambda=-1"}), "lambda"},
+      {with(base, {"--set", "partial_k=3"}), "partial"},
+      {with(base, {"--set", "architecture_start_epoch=2"}), "architecture_start_epoch"},
       {with(base, {"--config", broken}), "broken.json"},
       {with(base, {"--config", folder / "none.json"}), "none.json"},
       {with(base, {"--predictor", predictor}), "broken.safetensors"},
@@ -100,6 +115,7 @@ TEST_CASE("search refuses impossible options before it starts", "[apps][search]"
     INFO(fmt::format("{}", fmt::join(arguments, " ")));
     CHECK(r.code == 1);
     CHECK_THAT(r.err, ContainsSubstring(message));
+    CHECK_FALSE(std::filesystem::exists(out + "/config.json"));
   }
   CHECK(run({"search", "--data", images}).code == 2);
   CHECK(run(with(base, {"--lambda", "-1"})).code == 2);

@@ -43,6 +43,10 @@ TEST_CASE("eval finds what train reported", "[apps][train]") {
   CHECK(run({"eval", out + "/network.safetensors", "--data", images, "--images", "10", "--json"})
             .json()["images"] == 10);
   CHECK_THAT(run({"eval", out, "--data", images}).out, ContainsSubstring("of 24 images"));
+  const ProgramResult again =
+      run(with(train(images, folder / "again", 2), {"--config", out + "/config.json"}));
+  INFO(again.err);
+  CHECK(again.json()["test"] == result["test"]);
 }
 
 TEST_CASE("a training that was interrupted or killed goes on to the same result", "[apps][train]") {
@@ -88,6 +92,8 @@ TEST_CASE("train and eval refuse what does not fit together", "[apps][train]") {
   const auto base = train(images, folder / "other", 1);
   CHECK(run(with(base, {"--space", "nasbench201"})).code == 1);
   CHECK(run(with(base, {"--set", "drop_paths=0.1"})).code == 1);
+  CHECK(run(with(base, {"--set", "drop_path=1.5"})).code == 1);
+  CHECK_FALSE(std::filesystem::exists(folder / "other/config.json"));
   CHECK(run(with(base, {"--batch", "0"})).code == 2);
   CHECK(run({"train", "--data", images, "--out", out}).code == 2);
   CHECK(run({"eval", out}).code == 2);

@@ -74,6 +74,28 @@ TEST_CASE("with --json an error is a JSON object on standard output", "[apps]") 
   CHECK_THAT(error.json()["error"].get<std::string>(), ContainsSubstring("--device cpu"));
 }
 
+TEST_CASE("a device that is not there is refused by every command", "[apps]") {
+  const std::vector<std::vector<std::string>> commands = {
+      {"run", "e.json", "--out", "o"},
+      {"data", "inspect", "d"},
+      {"measure", "--genotype", "DARTS_V2"},
+      {"fit", "--db", "m.db", "--out", "p"},
+      {"search", "--data", "d", "--out", "o"},
+      {"derive", "DARTS_V2"},
+      {"train", "--genotype", "DARTS_V2", "--data", "d", "--out", "o"},
+      {"eval", "n", "--data", "d"},
+      {"verify", "--predictor", "p", "--genotype", "DARTS_V2"},
+      {"info"}};
+  REQUIRE(commands.size() == kCommands.size());
+  for (auto command : commands) {
+    command.insert(command.end(), {"--device", "cuda:999"});
+    const ProgramResult r = ladarts_program(command);
+    INFO(command[0] << ": " << r.err);
+    CHECK(r.code == 1);
+    CHECK_THAT(r.err, ContainsSubstring("--device cpu"));
+  }
+}
+
 TEST_CASE("output that cannot be written is an error", "[apps]") {
   if (!std::ofstream("/dev/full")) return;
   const ProgramResult r = run_program("/bin/sh", {"-c", "exec \"$0\" info >/dev/full", LADARTS_PROGRAM});

@@ -144,6 +144,30 @@ TEST_CASE("search steps: second order is the gradient through the unrolled weigh
   CHECK(std::fabs(slope - expected) < 0.3 * std::fabs(slope_without - expected));
 }
 
+TEST_CASE("search steps: in second order the latency term adds its own gradient", "[nas][search]") {
+  SearchStepConfig config = small_config();
+  config.second_order = true;
+  const auto predictor = some_predictor(config.supernet.space);
+  std::vector<std::vector<float>> gradients;
+  for (const float lambda : {0.f, 0.7f}) {
+    config.lambda = lambda;
+    for (const bool second : {true, false}) {
+      config.second_order = second;
+      SearchSteps steps(config, predictor.get());
+      fill(steps);
+      steps.architecture_step(0.05f);
+      gradients.push_back(steps.architecture_gradient());
+    }
+  }
+  double largest = 0;
+  for (size_t i = 0; i < gradients[0].size(); ++i) {
+    const double second = gradients[2][i] - gradients[0][i], first = gradients[3][i] - gradients[1][i];
+    CHECK(std::fabs(second - first) < 1e-5 + 1e-3 * std::fabs(first));
+    largest = std::max(largest, std::fabs(first));
+  }
+  CHECK(largest > 1e-3);
+}
+
 TEST_CASE("search steps: weight steps learn a fixed batch, with the same bits for any thread count",
           "[nas][search]") {
   std::vector<std::vector<float>> results;

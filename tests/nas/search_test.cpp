@@ -105,7 +105,8 @@ TEST_CASE("search: impossible settings are refused", "[nas][search]") {
   const ImageSource images = small_images(1, 40);
   SearchConfig config = small_search();
   config.architecture_start_epoch = config.epochs;
-  CHECK_THROWS_WITH(run_search(config, images, nullptr, folder.path() / "a"), ContainsSubstring("never run"));
+  CHECK_THROWS_WITH(run_search(config, images, nullptr, folder.path() / "a"),
+                    ContainsSubstring("never be updated"));
   config = small_search();
   config.step.batch = 64;
   CHECK_THROWS_AS(run_search(config, images, nullptr, folder.path() / "b"), Error);
@@ -135,7 +136,7 @@ TEST_CASE("train: interrupted anywhere and resumed, it gives the same network, w
   LoadedNetwork loaded = load_network(folder.path() / "resumed/network.safetensors");
   CHECK(load_tensors(folder.path() / "straight/network.safetensors").tensors ==
         load_tensors(folder.path() / "resumed/network.safetensors").tensors);
-  const Evaluation again = evaluate_network(loaded.config, *loaded.params, *loaded.buffers, test, 7);
+  const Evaluation again = evaluate_network(loaded.config, *loaded.params, *loaded.buffers, test, 7).value();
   CHECK(again.images == 25);
   CHECK(again.accuracy == Approx(straight.test.accuracy));
   CHECK(again.loss == Approx(straight.test.loss).epsilon(1e-4));

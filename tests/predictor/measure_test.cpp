@@ -1,18 +1,17 @@
 #include "predictor/measure.h"
 
-#include <sched.h>
-
 #include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cmath>
 #include <regex>
 #include <thread>
+#include <vector>
 
 #include "core/clock.h"
 #include "core/error.h"
 #include "predictor/machine.h"
-#include "predictor/run_queue.h"
+#include "predictor/speed_probe.h"
 #include "tests/support/catch.h"
 
 using namespace ladarts;
@@ -104,14 +103,13 @@ TEST_CASE("measure: the time budget ends it, the minimum numbers of runs stay", 
   CHECK_THROWS_WITH(none.measure({.min_repeats = 9, .max_repeats = 3}), ContainsSubstring("max_repeats (3)"));
 }
 
-TEST_CASE("measure: runs that other programs disturbed are counted but not timed", "[predictor][measure]") {
-  // Runs 21 to 60 take twice as long, half of it without a core.
+TEST_CASE("measure: runs on a slowed machine are counted but not timed", "[predictor][measure]") {
   SimulatedRuns runs{[](int call) { return call > 20 && call <= 60 ? 20.0 : 10.0; }};
   MeasureOptions options{.min_warmup_runs = 6, .max_warmup_runs = 6, .min_repeats = 40, .max_repeats = 40};
-  options.waited = [&] { return 10e-3 * std::clamp(runs.calls - 20, 0, 40); };
+  options.slowdown = [&] { return runs.calls > 20 && runs.calls <= 60 ? 2.0 : 1.1; };
   const Timing t = runs.measure(options);
   CHECK(t.repeats == 40);
-  CHECK(t.disturbed_runs == 40);
+  CHECK(t.disturbed_runs == 41);  // and the one that began on a slow machine
   CHECK(!t.noisy);
   CHECK(t.median_ms == Approx(10));
   CHECK(t.mean_ms == Approx(10));
@@ -120,8 +118,9 @@ TEST_CASE("measure: runs that other programs disturbed are counted but not timed
 TEST_CASE("measure: where every run is disturbed, patience ends and the timing is noisy",
           "[predictor][measure]") {
   SimulatedRuns runs{[](int) { return 20.0; }};
-  MeasureOptions options{.max_warmup_runs = 6, .min_repeats = 5, .time_budget_s = 1, .patience_s = 2};
-  options.waited = [&] { return 10e-3 * runs.calls; };
+  MeasureOptions options{.max_warmup_runs = 6, .min_repeats = 5, .time_budget_s = 1};
+  options.slowdown = [] { return 1.5; };
+  options.patience_s = 2;
   const Timing t = runs.measure(options);
   CHECK(t.noisy);
   CHECK(t.repeats == t.disturbed_runs);
@@ -130,32 +129,28 @@ TEST_CASE("measure: where every run is disturbed, patience ends and the timing i
   CHECK(t.median_ms == Approx(20));
 }
 
-TEST_CASE("measure: the wait for a core grows while another thread has it", "[predictor][measure]") {
-  const RunQueue queue;
-  if (!queue.known()) {
-    WARN("this system does not tell how long threads wait for a core");
-    return;
-  }
-  cpu_set_t before, one;
-  REQUIRE(sched_getaffinity(0, sizeof(before), &before) == 0);
-  CPU_ZERO(&one);
-  for (int core = 0; core < CPU_SETSIZE && CPU_COUNT(&one) == 0; ++core)
-    if (CPU_ISSET(core, &before)) CPU_SET(core, &one);
-  REQUIRE(sched_setaffinity(0, sizeof(one), &one) == 0);
+TEST_CASE("speed probe: rivals for the cores slow it down, and only they", "[predictor][measure]") {
+  ThreadPool pool(2);
+  SpeedProbe probe(pool);
+  const auto least = [&](int probes) {
+    double slowdown = probe.slowdown();
+    for (int i = 1; i < probes; ++i) slowdown = std::min(slowdown, probe.slowdown());
+    return slowdown;
+  };
+  CHECK(least(200) < 1.3);
+  // Three threads for each core: a probe cannot have both of its cores for long.
   std::atomic<bool> stop{false};
-  std::thread rival([&] {  // inherits the one core
-    while (!stop) {
-    }
-  });
-  const double waited_before = queue.waited_s();
-  const Stopwatch watch;
-  while (queue.waited_s() - waited_before < 0.02 && watch.seconds() < 20) {
-  }
-  const double waited = queue.waited_s() - waited_before;
+  std::vector<std::thread> rivals;
+  for (unsigned i = 0; i < 3 * std::thread::hardware_concurrency(); ++i)
+    rivals.emplace_back([&] {
+      while (!stop) {
+      }
+    });
+  double most = 0;
+  for (const Stopwatch watch; most < 1.3 && watch.seconds() < 30;) most = std::max(most, probe.slowdown());
   stop = true;
-  rival.join();
-  sched_setaffinity(0, sizeof(before), &before);
-  CHECK(waited >= 0.02);
+  for (std::thread& t : rivals) t.join();
+  CHECK(most >= 1.3);
 }
 
 TEST_CASE("measure: without a clock given it is wall time", "[predictor][measure]") {

@@ -64,6 +64,10 @@ bool RunningProgram::running() {
   return !reap();
 }
 
+std::string RunningProgram::err_so_far() const {
+  return std::filesystem::exists(output_ / "err") ? read_file(output_ / "err") : "";
+}
+
 ProgramResult RunningProgram::wait(double timeout_s) {
   for (Stopwatch watch; !reap();) {
     require(watch.seconds() < timeout_s, "the program still runs after {} s", timeout_s);

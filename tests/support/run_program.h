@@ -29,6 +29,7 @@ class RunningProgram {
 
   void signal(int number);
   bool running();
+  std::string err_so_far() const;
   // Waits; throws Error after `timeout_s`.
   ProgramResult wait(double timeout_s = 300);
 

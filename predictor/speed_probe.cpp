@@ -1,0 +1,52 @@
+#include "predictor/speed_probe.h"
+
+#include "core/clock.h"
+#include "core/error.h"
+#include "core/parameters.h"
+#include "ops/conv2d.h"
+
+namespace ladarts {
+
+namespace {
+
+constexpr int kFirstProbes = 50;
+
+// Depthwise and pointwise convolutions in turn, as in the cells of a network at batch 1: arithmetic in the
+// caches, and at each step the threads read what the others have just written.
+Program compile_probe(ThreadPool& pool) {
+  constexpr int64_t kChannels = 64, kSide = 16, kSteps = 4;
+  Graph graph;
+  ParameterSet weights;
+  Tensor x = graph.leaf(Storage::create({1, kChannels, kSide, kSide}));
+  for (int64_t i = 0; i < kSteps; ++i) {
+    const std::string step = fmt::format("step{}", i);
+    x = conv2d(x, weights.get(graph, step + ".depthwise", {kChannels, 1, 3, 3}, Init::fan_in(9)),
+               {.padding = 1, .groups = kChannels, .relu_input = true});
+    x = conv2d(
+        x, weights.get(graph, step + ".pointwise", {kChannels, kChannels, 1, 1}, Init::fan_in(kChannels)));
+  }
+  graph.bind_output(x);
+  weights.values();
+  return compile(graph, {.pool = &pool});
+}
+
+}  // namespace
+
+SpeedProbe::SpeedProbe(ThreadPool& pool)
+    : program_(compile_probe(pool)), start_(std::chrono::steady_clock::now()) {
+  for (int i = 0; i < kFirstProbes; ++i) slowdown();
+}
+
+double SpeedProbe::slowdown() {
+  program_.run();  // wakes the threads and warms the caches
+  const Stopwatch watch;
+  program_.run();
+  const double seconds = watch.seconds();
+  const double now = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+  while (!fastest_.empty() && fastest_.front().first < now - kWindowSeconds) fastest_.pop_front();
+  while (!fastest_.empty() && fastest_.back().second >= seconds) fastest_.pop_back();
+  fastest_.emplace_back(now, seconds);
+  return seconds / fastest_.front().second;
+}
+
+}  // namespace ladarts

@@ -1,0 +1,34 @@
+// How fast the machine is now. Neighbours on a shared core, other programs, a lowered clock, or a virtual
+// machine whose cores are moved apart slow down whatever runs, for seconds at a time and often without a
+// trace in the system's counters. So a small fixed program, of the kernels that networks are made of, is
+// timed on the threads that measure, between the runs that are measured.
+#pragma once
+
+#include <chrono>
+#include <deque>
+#include <utility>
+
+#include "core/program.h"
+
+namespace ladarts {
+
+class SpeedProbe {
+ public:
+  // Keeps the pool.
+  explicit SpeedProbe(ThreadPool& pool);
+
+  // Times the program (a few tenths of a millisecond) against the fastest of the last kWindowSeconds: 1 is
+  // full speed, 2 is half. A machine that stays slower for that long, as one whose clock has left its boost,
+  // is then at full speed.
+  double slowdown();
+
+  static constexpr double kWindowSeconds = 120;
+
+ private:
+  Program program_;
+  std::chrono::steady_clock::time_point start_;
+  std::deque<std::pair<double, double>>
+      fastest_;  // (when, seconds), both rising: the window's minimum is first
+};
+
+}  // namespace ladarts
