@@ -49,6 +49,9 @@ struct Experiment {
   SearchConfig search;
   std::vector<double> latency_weights = {0, 1};
   TrainConfig train;
+
+  // Sets what is searched, trained and measured to images of so many classes and pixels a side.
+  void set_images(int classes, int side);
 };
 
 // What the command line says instead of the file.
