@@ -65,9 +65,8 @@ class FitCommand : public Command {
     app.add_option("--out", out_, "where the predictor goes")->required()->option_text("FILE");
     add_space_option(app, space_);
     app.add_option("--model", model_,
-                   "mlp (several small networks on top of the additive fit, for few measurements), paper "
-                   "(the one plain "
-                   "network of Latency-Aware DARTS) or additive (a cost for each operation of each edge)")
+                   "mlp (several small networks on top of the additive fit), paper (the one plain network of "
+                   "Latency-Aware DARTS) or additive (a cost for each operation of each edge)")
         ->check(CLI::IsMember({"mlp", "paper", "additive"}))
         ->option_text("NAME [mlp]");
     app.add_option("--test-fraction", options_.test_fraction,
