@@ -1,3 +1,5 @@
+#include <fmt/ranges.h>
+
 #include "apps/command.h"
 #include "apps/format.h"
 #include "core/progress.h"

@@ -1,6 +1,8 @@
 #include <algorithm>
 #include <set>
 
+#include <fmt/ranges.h>
+
 #include "apps/command.h"
 #include "apps/format.h"
 #include "apps/network_options.h"

@@ -27,7 +27,8 @@ class SearchCommand : public Command {
         ->check(CLI::NonNegativeNumber)
         ->option_text("X [0]");
     app.add_flag("--any-device", any_device_, "accept a predictor of another device");
-    app.add_option("--protocol", protocol_, "published settings to start from: darts or pc-darts")
+    app.add_option("--protocol", protocol_,
+                   "published settings to start from: darts or pc-darts; both search 16 channels and 8 cells")
         ->check(CLI::IsMember({"darts", "pc-darts"}))
         ->option_text("NAME [pc-darts]")
         ->group("Settings");

@@ -107,6 +107,7 @@ Experiment read_experiment(const std::filesystem::path& file, const ExperimentOv
   section(fields, "search", [&](JsonFields& f) {
     e.search = search_protocol(f.get_or<std::string>("protocol", "pc-darts"));
     e.search.images = e.train_images;
+    e.search.step.supernet.space = e.space;
     e.search = read_search_config(f, e.search);
     e.latency_weights = f.get_or("latency_weights", e.latency_weights);
     require(!e.latency_weights.empty(), "{}: latency_weights is empty; give one number for each search",
@@ -119,7 +120,6 @@ Experiment read_experiment(const std::filesystem::path& file, const ExperimentOv
   e.train.test_images = e.test_images;
   section(fields, "train", [&](JsonFields& f) { e.train = read_train_config(f, e.train); });
   fields.finish();
-  e.search.step.supernet.space = e.space;
   e.search.seed = e.search.step.seed = e.train.seed = e.seed;
   e.set_images(e.network.classes, e.network.image);
   require_feasible(e, file.string());

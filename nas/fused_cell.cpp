@@ -148,10 +148,21 @@ bool has_terms(const SearchSpace& space) {
   return false;
 }
 
+// Separable stages know kernels of side 3 and 5.
+bool has_other_kernels(const SearchSpace& space) {
+  for (const std::string& name : space.primitives) {
+    const Primitive& p = find_primitive(name);
+    const bool separable = p.kind == PrimitiveKind::sep_conv || p.kind == PrimitiveKind::dil_conv;
+    if (separable && p.kernel != 3 && p.kernel != 5) return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 Tensor record_fused_cell(Graph& graph, const SupernetCell& cell, ParameterSet& params) {
-  if (!has_terms(cell.config.space)) return record_cell(graph, cell, params);
+  if (!has_terms(cell.config.space) || has_other_kernels(cell.config.space))
+    return record_cell(graph, cell, params);
   return FusedCell(graph, cell, params).record();
 }
 

@@ -1,5 +1,7 @@
 #include "nas/genotype.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 
 #include "core/error.h"

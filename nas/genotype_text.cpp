@@ -5,6 +5,8 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include <fmt/ranges.h>
+
 #include "core/error.h"
 #include "nas/genotype.h"
 

@@ -63,7 +63,8 @@ LoadedNetwork load_network(const std::filesystem::path& path) {
   // Recording declares the names and shapes that the file must have.
   Graph graph;
   const NetworkShape shape = resolve(n.config.shape, n.config.space);
-  const Storage images = Storage::create({1, 3, shape.image, shape.image});
+  // Two images: the auxiliary head normalises values of which one image has a single one per channel.
+  const Storage images = Storage::create({2, 3, shape.image, shape.image});
   record_network(graph, n.config, n.config.auxiliary ? NetworkMode::training : NetworkMode::evaluation,
                  *n.params, *n.buffers, graph.leaf(images));
   load_parameters(path, {n.params.get(), n.buffers.get()});

@@ -19,6 +19,7 @@ namespace ladarts {
 
 namespace {
 
+constexpr int kSupernetChannels = 16, kSupernetLayers = 8;
 constexpr double kCheckpointSeconds = 300;  // at most so much work is lost to a kill
 constexpr uint64_t kTrainingStream = 1, kValidationStream = 2;
 
@@ -306,6 +307,12 @@ SearchConfig read_search_config(JsonFields& f, SearchConfig c) {
   s.lambda = f.get_or("lambda", s.lambda);
   c.cutout = f.get_or("cutout", c.cutout);
   c.images = f.get_or("images", c.images);
+  // The published supernets are smaller than the networks that are trained, whose size is the space's
+  // default.
+  if (const Skeleton& skeleton = s.supernet.space.skeleton; skeleton.kind == SkeletonKind::darts) {
+    if (shape.channels == 0) shape.channels = std::min(kSupernetChannels, skeleton.channels);
+    if (shape.layers == 0) shape.layers = std::min(kSupernetLayers, skeleton.layers);
+  }
   return c;
 }
 

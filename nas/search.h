@@ -31,7 +31,8 @@ struct SearchConfig {
 SearchConfig search_protocol(const std::string& name);
 
 Json to_json(const SearchConfig& config);
-// Fields that are absent keep their value in `base`.
+// Fields that are absent keep their value in `base`; channels and layers that are 0 become 16 and 8 where
+// cells are those of DARTS. The space must be set.
 SearchConfig read_search_config(JsonFields& fields, SearchConfig base);
 
 // Throw Error naming what cannot be: called by run_search(), and beforehand by jobs that would find out late.

@@ -4,6 +4,8 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include <fmt/ranges.h>
+
 #include "core/error.h"
 #include "core/fingerprint.h"
 #include "nas/search_space.h"

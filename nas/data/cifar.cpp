@@ -1,5 +1,7 @@
 #include "nas/data/cifar.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <cstring>
 

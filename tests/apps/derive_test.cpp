@@ -1,6 +1,8 @@
 // ladarts derive: forms of an architecture, from presets, files, searches; and what is refused.
 #include <fstream>
 
+#include <fmt/ranges.h>
+
 #include "core/jsonl_log.h"
 #include "core/safetensors.h"
 #include "tests/support/catch.h"

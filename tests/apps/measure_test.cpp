@@ -2,6 +2,8 @@
 #include <csignal>
 #include <fstream>
 
+#include <fmt/ranges.h>
+
 #include "predictor/measurement_store.h"
 #include "tests/support/catch.h"
 #include "tests/support/small_job.h"

@@ -2,6 +2,8 @@
 #include <csignal>
 #include <fstream>
 
+#include <fmt/ranges.h>
+
 #include "core/jsonl_log.h"
 #include "tests/support/catch.h"
 #include "tests/support/small_job.h"

@@ -49,6 +49,22 @@ TEST_CASE("eval finds what train reported", "[apps][train]") {
   CHECK(again.json()["test"] == result["test"]);
 }
 
+TEST_CASE("eval loads a network that was trained with the auxiliary head", "[apps][train]") {
+  TempFolder folder;
+  const std::string images = folder / "images", out = folder / "train";
+  REQUIRE(run({"data", "generate", images, "--train", "10", "--test", "8"}).code == 0);
+  const ProgramResult trained =
+      run(with({"train", "--genotype", "DARTS_V1", "--data", images, "--out", out, "--epochs", "1", "--batch",
+                "4", "--protocol", "pc-darts", "--json"},
+               kSmallNetwork));
+  INFO(trained.err);
+  REQUIRE(trained.code == 0);
+  const ProgramResult evaluated = run({"eval", out, "--data", images, "--json"});
+  INFO(evaluated.err);
+  REQUIRE(evaluated.code == 0);
+  CHECK(evaluated.json()["accuracy"] == trained.json()["test"]["accuracy"]);
+}
+
 TEST_CASE("a training that was interrupted or killed goes on to the same result", "[apps][train]") {
   TempFolder folder;
   const std::string images = small_images(LADARTS_PROGRAM, folder);

@@ -1,6 +1,8 @@
 // Help, exit codes and what is printed for a command line that cannot be understood.
 #include <fstream>
 
+#include <fmt/ranges.h>
+
 #include "tests/support/catch.h"
 #include "tests/support/run_program.h"
 

@@ -1,5 +1,7 @@
 #include "core/graph.h"
 
+#include <limits>
+
 #include "core/gradients.h"
 #include "core/memory_plan.h"
 #include "core/philox.h"

@@ -98,6 +98,13 @@ TEST_CASE("fused cell: NAS-Bench-201 equals the plain supernet", "[nas][fused_ce
               6);
 }
 
+TEST_CASE("fused cell: kernels that have no fused op take the plain body", "[nas][fused_cell]") {
+  SearchSpace space = SearchSpace::load("darts");
+  space.name = "wide";
+  space.primitives = {"none", "skip_connect", "sep_conv_3x3", "sep_conv_7x7"};
+  check_equal({.space = space, .shape = {.channels = 4, .layers = 2, .image = 12}}, 4);
+}
+
 // What a step costs besides arithmetic. Shapes alone decide both numbers; a change that raises them must say
 // why.
 TEST_CASE("fused cell: ops and planned memory of a PC-DARTS weight step stay within bounds",

@@ -200,6 +200,22 @@ TEST_CASE("network: gradient descent fits a few images, with auxiliary head and 
   CHECK(values[1].item() < 0.2f * first[1]);
 }
 
+TEST_CASE("network: the auxiliary head of ImageNet shapes has its published layers", "[nas][network]") {
+  // ReLU, average pool 5 stride 2, 1x1 to 128, norm, ReLU, 2x2 to 768, ReLU, linear.
+  const NetworkConfig config{
+      .space = SearchSpace::load("darts"),
+      .genotype = parse_genotype("DARTS_V2"),
+      .shape = {.channels = 48, .layers = 14, .classes = 1000, .image = 224, .stem = Stem::imagenet},
+      .auxiliary = true};
+  Graph graph;
+  ParameterSet params, buffers;
+  const Network network = record_network(graph, config, NetworkMode::training, params, buffers,
+                                         graph.leaf(Storage::create({2, 3, 224, 224})));
+  CHECK(network.auxiliary_logits.shape() == Shape{2, 1000});
+  const int64_t inputs = 4 * 4 * 48;  // channels of the cells in the last third
+  CHECK(params.count() == 4718752 + inputs * 128 + 2 * 128 + 128 * 768 * 4 + 768 * 1000 + 1000);
+}
+
 TEST_CASE("network: a user's own space makes a network", "[nas][network]") {
   const SearchSpace space = SearchSpace::from_json(R"({
     "name": "mine", "cell_types": ["block"], "inputs": 2, "nodes": 3, "edges": "all",

@@ -100,6 +100,22 @@ TEST_CASE("search: a folder of another search is refused and names the differenc
                     ContainsSubstring("batch: 8 here, 4 asked for"));
 }
 
+TEST_CASE("search: a protocol searches the published supernet where no size is given", "[nas][search]") {
+  SearchConfig config = search_protocol("pc-darts");
+  config.step.supernet.space = SearchSpace::load("darts");
+  const Json none = Json::object();
+  JsonFields fields(none, "settings");
+  const NetworkShape shape = read_search_config(fields, config).step.supernet.shape;
+  CHECK(shape.channels == 16);
+  CHECK(shape.layers == 8);
+  config.step.supernet.shape = {.channels = 20, .layers = 5};
+  CHECK(read_search_config(fields, config).step.supernet.shape.channels == 20);
+  config.step.supernet.space = SearchSpace::load("nasbench201");
+  config.step.supernet.shape = {};
+  CHECK(resolve(read_search_config(fields, config).step.supernet.shape, config.step.supernet.space).layers ==
+        5);
+}
+
 TEST_CASE("search: impossible settings are refused", "[nas][search]") {
   const TempFolder folder;
   const ImageSource images = small_images(1, 40);
