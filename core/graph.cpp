@@ -16,9 +16,11 @@ void Op::backward(Backward&) const {
 }
 
 const Shape& Tensor::shape() const {
+  require(graph_ != nullptr, "[tensor] an empty tensor has no shape: record the op that makes it first");
   return graph_->value(*this).shape;
 }
 DType Tensor::dtype() const {
+  require(graph_ != nullptr, "[tensor] an empty tensor has no type: record the op that makes it first");
   return graph_->value(*this).dtype;
 }
 
@@ -76,8 +78,8 @@ void Graph::bind(Tensor t, const Storage& storage) {
   v.storage = storage;
 }
 
-Storage Graph::bind_output(Tensor t) {
-  Storage s = Storage::create(t.shape(), t.dtype());
+Storage Graph::bind_output(Tensor t, Device device) {
+  Storage s = Storage::create(t.shape(), t.dtype(), device);
   bind(t, s);
   return s;
 }

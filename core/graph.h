@@ -83,7 +83,7 @@ class Graph {
   // Shapes must hold the same number of elements. Call before compile().
   void bind(Tensor t, const Storage& storage);
   // Binds to a new storage and returns it.
-  Storage bind_output(Tensor t);
+  Storage bind_output(Tensor t, Device device = {});
 
   // Names the nodes recorded during its lifetime: nested scopes are joined by '/'.
   class Scope {

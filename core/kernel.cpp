@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstdlib>
+#include <map>
 #include <optional>
 #include <unordered_map>
 
@@ -11,10 +12,15 @@ namespace ladarts {
 
 namespace {
 
-using KernelTable = std::unordered_map<std::type_index, std::array<CpuKernel, 3>>;
+using KernelTable = std::unordered_map<std::type_index, std::array<Kernel, 3>>;
 
 KernelTable& table() {
   static auto* t = new KernelTable;
+  return *t;
+}
+
+std::map<std::pair<DeviceKind, std::type_index>, DeviceKernel>& device_table() {
+  static auto* t = new std::map<std::pair<DeviceKind, std::type_index>, DeviceKernel>;
   return *t;
 }
 
@@ -43,12 +49,9 @@ const char* to_string(CpuIsa isa) {
 
 CpuIsa best_cpu_isa() {
 #if defined(__x86_64__)
-  const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                      __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
-                      __builtin_cpu_supports("avx512vl");
-  const bool avx2 =
-      __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
-  if (avx512 && avx2) return CpuIsa::avx512;
+  const bool avx512 = __builtin_cpu_supports("x86-64-v4");
+  const bool avx2 = __builtin_cpu_supports("x86-64-v3");
+  if (avx512) return CpuIsa::avx512;
   if (avx2) return CpuIsa::avx2;
 #endif
   return CpuIsa::baseline;
@@ -64,18 +67,30 @@ void set_cpu_isa(CpuIsa isa) {
   chosen_isa() = isa;
 }
 
-void register_cpu_kernel(std::type_index op, CpuIsa isa, CpuKernel kernel) {
-  CpuKernel& slot = table()[op][size_t(isa)];
+void register_cpu_kernel(std::type_index op, CpuIsa isa, Kernel kernel) {
+  Kernel& slot = table()[op][size_t(isa)];
   LADARTS_CHECK(slot == nullptr);
   slot = kernel;
 }
 
-CpuKernel find_cpu_kernel(const Op& op) {
+Kernel find_cpu_kernel(const Op& op, CpuIsa isa) {
   auto it = table().find(typeid(op));
   if (it != table().end())
-    for (int isa = int(current_cpu_isa()); isa >= 0; --isa)
-      if (CpuKernel kernel = it->second[size_t(isa)]) return kernel;
+    for (int i = int(isa); i >= 0; --i)
+      if (Kernel kernel = it->second[size_t(i)]) return kernel;
   fail("[{}] has no CPU kernel in this program", op.name());
+}
+
+void register_device_kernel(std::type_index op, DeviceKind kind, DeviceKernel kernel) {
+  LADARTS_CHECK(kind != DeviceKind::cpu);
+  LADARTS_CHECK(device_table().emplace(std::pair(kind, op), kernel).second);
+}
+
+const DeviceKernel& find_device_kernel(const Op& op, DeviceKind kind) {
+  auto it = device_table().find({kind, typeid(op)});
+  require(it != device_table().end(), "[{}] has no kernel for device {} in this program; use --device cpu",
+          op.name(), Device{kind}.str());
+  return it->second;
 }
 
 }  // namespace ladarts

@@ -7,10 +7,12 @@
 #include <typeindex>
 #include <vector>
 
+#include "core/device.h"
 #include "core/op.h"
-#include "core/thread_pool.h"
 
 namespace ladarts {
+
+class ThreadPool;
 
 struct KernelArgs {
   const Shape* input_shapes;
@@ -20,6 +22,7 @@ struct KernelArgs {
   const uint8_t* accumulates;  // per output
   std::byte* workspace;        // Op::workspace_bytes(), 64-byte aligned; null where none was asked for
   ThreadPool* pool;
+  void* stream;  // where a device other than the CPU queues its work; null is its default
   int n_inputs;
   int n_outputs;
 
@@ -41,7 +44,7 @@ struct KernelArgs {
   bool accumulate(int output) const { return accumulates[output] != 0; }
 };
 
-using CpuKernel = void (*)(const Op&, const KernelArgs&);
+using Kernel = void (*)(const Op&, const KernelArgs&);
 
 enum class CpuIsa : uint8_t { baseline, avx2, avx512 };
 
@@ -51,9 +54,22 @@ CpuIsa current_cpu_isa();  // the best, or what LADARTS_ISA (baseline, avx2, avx
 void set_cpu_isa(
     CpuIsa isa);  // for tests; throws Error where the machine lacks it. Affects later compile() calls.
 
-void register_cpu_kernel(std::type_index op, CpuIsa isa, CpuKernel kernel);
-// The kernel for `op`, of the current instruction set. Throws Error naming the op where none is linked.
-CpuKernel find_cpu_kernel(const Op& op);
+void register_cpu_kernel(std::type_index op, CpuIsa isa, Kernel kernel);
+// The kernel for `op` of the best instruction set up to `isa`. Throws Error naming the op where none is
+// linked.
+Kernel find_cpu_kernel(const Op& op, CpuIsa isa);
+
+// A kernel of a device other than the CPU: the pointers in KernelArgs are device pointers, and it queues its
+// work on the stream without waiting for it.
+struct DeviceKernel {
+  Kernel run = nullptr;
+  // Bytes of KernelArgs::workspace, in the device's memory; null: none.
+  size_t (*workspace)(const Op&, const NodeShapes&) = nullptr;
+};
+
+void register_device_kernel(std::type_index op, DeviceKind kind, DeviceKernel kernel);
+// Throws Error naming the op where none is linked.
+const DeviceKernel& find_device_kernel(const Op& op, DeviceKind kind);
 
 // In a file under ops/cpu/, at namespace scope, after `void relu(const Relu& op, const KernelArgs& a)`:
 //   LADARTS_CPU_KERNEL(Relu, relu)

@@ -1,32 +1,16 @@
 #include "core/program.h"
 
 #include <chrono>
-#include <cmath>
-#include <cstring>
+#include <cstdlib>
 #include <limits>
-#include <set>
 
 #include "core/error.h"
 #include "core/memory_plan.h"
+#include "core/program_state.h"
 
 namespace ladarts {
 
 namespace {
-
-constexpr size_t kGuardBytes = 64;
-constexpr uint32_t kGuardWord = 0x7fc0dead;  // a NaN
-
-struct Step {
-  std::shared_ptr<const Op> op;
-  CpuKernel kernel = nullptr;
-  std::vector<Shape> input_shapes, output_shapes;
-  std::vector<void*> inputs, outputs;
-  std::vector<uint8_t> accumulates;
-  std::vector<DType> output_types;
-  std::vector<uint8_t> output_guarded;
-  std::string scope;
-  KernelArgs args{};
-};
 
 // Which nodes have an effect that outlives the run, or feed one that has.
 std::vector<uint8_t> find_live(const Graph& graph) {
@@ -44,63 +28,16 @@ std::vector<uint8_t> find_live(const Graph& graph) {
   return live;
 }
 
+// Debug mode for programs of this process: LADARTS_DEBUG=1.
+bool debug_from_environment() {
+  const char* value = std::getenv("LADARTS_DEBUG");
+  if (!value || !*value || std::string_view(value) == "0") return false;
+  require(std::string_view(value) == "1", "[debug] LADARTS_DEBUG={} is unknown; use 1 (on) or 0 (off)",
+          value);
+  return true;
+}
+
 }  // namespace
-
-struct Program::State {
-  std::vector<Step> steps;
-  std::vector<Storage> kept_alive;
-  std::shared_ptr<Buffer> arena;
-  ProgramStats stats;
-  ThreadPool* pool = nullptr;
-  bool debug = false;
-
-  void run_step(Step& s) { s.kernel(*s.op, s.args); }
-  void run_debug();
-  void mark_outputs(const Step& s);
-  std::string describe(const Step& s) const;
-};
-
-std::string Program::State::describe(const Step& s) const {
-  std::string text = fmt::format("[{}]", s.op->name());
-  if (!s.scope.empty()) text += " in " + s.scope;
-  text += ", inputs";
-  for (const Shape& shape : s.input_shapes) text += " " + shape.str();
-  return text;
-}
-
-// Marks what s is about to write for the first time, and the guard behind it: other values used this memory
-// before.
-void Program::State::mark_outputs(const Step& s) {
-  for (size_t k = 0; k < s.outputs.size(); ++k) {
-    if (!s.output_guarded[k] || s.accumulates[k]) continue;
-    auto* words = static_cast<uint32_t*>(s.outputs[k]);
-    const size_t count = size_t(s.output_shapes[k].elements()) + kGuardBytes / 4;
-    for (size_t i = 0; i < count; ++i) words[i] = kGuardWord;
-  }
-}
-
-void Program::State::run_debug() {
-  auto* words = reinterpret_cast<uint32_t*>(arena->data());
-  for (size_t i = 0; i < arena->bytes() / 4; ++i) words[i] = kGuardWord;
-  for (Step& s : steps) {
-    mark_outputs(s);
-    run_step(s);
-    for (size_t k = 0; k < s.outputs.size(); ++k) {
-      if (s.output_guarded[k]) {
-        const auto* guard = reinterpret_cast<const uint32_t*>(static_cast<const std::byte*>(s.outputs[k]) +
-                                                              size_t(s.output_shapes[k].elements()) * 4);
-        for (size_t i = 0; i < kGuardBytes / 4; ++i)
-          if (guard[i] != kGuardWord) fail("{}: output {} was written beyond its end", describe(s), k);
-      }
-      if (s.output_types[k] != DType::f32) continue;
-      const auto* x = static_cast<const float*>(s.outputs[k]);
-      const int64_t n = s.output_shapes[k].elements();
-      for (int64_t i = 0; i < n; ++i)
-        if (!std::isfinite(x[i]))
-          fail("{}: output {} holds {} at element {} of {}", describe(s), k, x[i], i, n);
-    }
-  }
-}
 
 Program::Program(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Program::Program(Program&&) noexcept = default;
@@ -112,8 +49,8 @@ const ProgramStats& Program::stats() const {
 }
 
 void Program::run() {
-  if (state_->debug) return state_->run_debug();
-  for (Step& s : state_->steps) state_->run_step(s);
+  if (state_->debug) return run_debug(*state_);
+  for (const Step& s : state_->steps) s.run();
 }
 
 std::vector<NodeProfile> Program::profile(int repeats) {
@@ -127,7 +64,7 @@ std::vector<NodeProfile> Program::profile(int repeats) {
   for (int r = 0; r < repeats; ++r) {
     auto before = clock::now();
     for (size_t i = 0; i < state_->steps.size(); ++i) {
-      state_->run_step(state_->steps[i]);
+      state_->steps[i].run();
       const auto after = clock::now();
       result[i].microseconds += std::chrono::duration<double, std::micro>(after - before).count() / repeats;
       before = after;
@@ -147,7 +84,7 @@ struct Plan {
   MemoryPlan memory;
 };
 
-void plan_values(const Graph& graph, const std::vector<uint8_t>& live, Plan& plan,
+void plan_values(const Graph& graph, Device device, const std::vector<uint8_t>& live, Plan& plan,
                  std::vector<LifetimeRequest>& requests) {
   const auto& values = graph.values();
   std::vector<int> first(values.size(), std::numeric_limits<int>::max()), last(values.size(), -1);
@@ -169,6 +106,9 @@ void plan_values(const Graph& graph, const std::vector<uint8_t>& live, Plan& pla
   for (size_t i = 0; i < values.size(); ++i) {
     if (last[i] < 0) continue;
     if (values[i].storage) {
+      const Device where = values[i].storage->buffer()->device();
+      require(where == device, "[compile] a value of shape {} is kept on {}, the program runs on {}",
+              values[i].shape.str(), where.str(), device.str());
       plan.state->kept_alive.push_back(*values[i].storage);
       continue;
     }
@@ -176,21 +116,21 @@ void plan_values(const Graph& graph, const std::vector<uint8_t>& live, Plan& pla
     const size_t bytes = size_t(values[i].shape.elements()) * bytes_of(values[i].dtype);
     plan.state->stats.value_bytes += bytes;
     plan.request_of[i] = int(requests.size());
-    requests.push_back({bytes + (plan.state->debug ? kGuardBytes : 0), first[i], last[i]});
+    requests.push_back({bytes, first[i], last[i]});
   }
 }
 
 Plan make_plan(const Graph& graph, const CompileOptions& options) {
-  require(options.device.kind == DeviceKind::cpu, "[compile] device {}: this build runs programs on the cpu",
+  require(device_memory(options.device.kind) != nullptr, "[compile] device {}: this build has no such device",
           options.device.str());
   Plan plan;
   plan.state = std::make_unique<Program::State>();
   Program::State& state = *plan.state;
   state.pool = options.pool ? options.pool : &ThreadPool::global();
-  state.debug = options.debug;
+  state.debug = options.debug || debug_from_environment();
   const auto& values = graph.values();
   std::vector<LifetimeRequest> requests;
-  plan_values(graph, find_live(graph), plan, requests);
+  plan_values(graph, options.device, find_live(graph), plan, requests);
 
   state.steps.resize(plan.executed.size());
   plan.workspace_of.assign(plan.executed.size(), -1);
@@ -198,22 +138,33 @@ Plan make_plan(const Graph& graph, const CompileOptions& options) {
     const Node& node = graph.nodes()[plan.executed[k]];
     Step& s = state.steps[k];
     s.op = node.op;
-    s.kernel = find_cpu_kernel(*node.op);
     s.scope = node.scope;
     s.accumulates = node.accumulate;
-    for (int in : node.inputs) s.input_shapes.push_back(values[size_t(in)].shape);
+    s.updates = node.updates;
+    for (int in : node.inputs) {
+      s.input_shapes.push_back(values[size_t(in)].shape);
+      s.input_types.push_back(values[size_t(in)].dtype);
+    }
     for (int out : node.outputs) {
       s.output_shapes.push_back(values[size_t(out)].shape);
       s.output_types.push_back(values[size_t(out)].dtype);
-      s.output_guarded.push_back(options.debug && !values[size_t(out)].storage);
     }
     const NodeShapes shapes{s.input_shapes, s.output_shapes};
     const Cost cost = node.op->cost(shapes);
     state.stats.flops += cost.flops;
     state.stats.bytes_moved += cost.bytes_moved;
-    if (size_t bytes = node.op->workspace_bytes(shapes, state.pool->threads())) {
+    size_t workspace = 0;
+    if (options.device.kind == DeviceKind::cpu) {
+      s.kernel = find_cpu_kernel(*node.op, current_cpu_isa());
+      workspace = node.op->workspace_bytes(shapes, state.pool->threads());
+    } else {
+      const DeviceKernel& kernel = find_device_kernel(*node.op, options.device.kind);
+      s.kernel = kernel.run;
+      if (kernel.workspace) workspace = kernel.workspace(*node.op, shapes);
+    }
+    if (workspace > 0) {
       plan.workspace_of[k] = int(requests.size());
-      requests.push_back({bytes, int(k), int(k)});
+      requests.push_back({workspace, int(k), int(k)});
     }
   }
   plan.memory = plan_memory(requests);
@@ -242,6 +193,7 @@ void resolve_addresses(const Graph& graph, Plan& plan, const std::shared_ptr<Buf
               .accumulates = s.accumulates.data(),
               .workspace = nullptr,
               .pool = state.pool,
+              .stream = nullptr,
               .n_inputs = int(s.inputs.size()),
               .n_outputs = int(s.outputs.size())};
     if (plan.workspace_of[k] >= 0)

@@ -11,6 +11,8 @@
 
 #include <cuda_runtime.h>
 
+#include <string>
+
 #include "core/error.h"
 
 // Arrays of two element types under one extern name would clash, hence bytes.
@@ -24,7 +26,8 @@ inline constexpr size_t kSharedByDefault = 48 * 1024;  // bytes; beyond it a ker
 
 inline void require_success(cudaError_t status, const char* what) {
   if (status != cudaSuccess)
-    fail("[cuda] {}: {} ({})", what, cudaGetErrorString(status), cudaGetErrorName(status));
+    throw Error(std::string("[cuda] ") + what + ": " + cudaGetErrorString(status) + " (" +
+                cudaGetErrorName(status) + ")");  // nvcc does not compile fmt's checked format strings
 }
 
 // `stream` is a cudaStream_t; null is the default stream.

@@ -332,7 +332,7 @@ Genotype parse_genotype(const std::string& what) {
   if (form_of(text) == Form::json_text) space = space_of_json(parse_json(text));
   require(SearchSpace::is_preset(space), "[genotype] is of space '{}', which is no preset: name its file too",
           space);
-  return parse_genotype(text, SearchSpace::load(space));
+  return parse_genotype(what, SearchSpace::load(space));  // reads the file again, and names it in errors
 }
 
 std::string to_text(const Genotype& g, const SearchSpace& space) {

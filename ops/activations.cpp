@@ -1,7 +1,7 @@
 #include "ops/activations.h"
 
-#include "core/error.h"
 #include "core/gradients.h"
+#include "ops/checks.h"
 
 namespace ladarts {
 
@@ -9,7 +9,7 @@ namespace {
 
 Tensor record(Activation kind, Tensor x) {
   auto op = std::make_shared<ActivationOp>(kind);
-  require(x.dtype() == DType::f32, "[{}] expects float values", op->name());
+  require_float(op->name(), "x", x);
   return x.graph().add(op, {x}, {{x.shape()}})[0];
 }
 

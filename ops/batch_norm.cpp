@@ -8,8 +8,8 @@ namespace ladarts {
 namespace {
 
 void require_channels(std::string_view what, const Shape& shape, int64_t channels) {
-  require(shape == Shape{channels}, "[batch_norm] {} has shape {}, x has {} channels", what, shape.str(),
-          channels);
+  require(shape == Shape{channels}, "[batch_norm] {} has shape {}; x has {} channels and needs ({})", what,
+          shape.str(), channels, channels);
 }
 
 }  // namespace

@@ -1,12 +1,14 @@
 #include "ops/flat.h"
 
-#include "core/error.h"
+#include "ops/checks.h"
 
 namespace ladarts {
 
 namespace {
 
 void require_same_size(const char* op, Tensor a, Tensor b) {
+  require_float(op, "the target", a);
+  require_float(op, "the source", b);
   require(a.shape().elements() == b.shape().elements(), "[{}] sizes differ: {} and {}", op, a.shape().str(),
           b.shape().str());
 }
@@ -20,12 +22,12 @@ void flat_copy(Tensor to, Tensor from) {
 
 void flat_axpy(Tensor y, Tensor x, Tensor coefficient) {
   require_same_size("flat_axpy", y, x);
-  require(coefficient.shape().elements() == 1, "[flat_axpy] the coefficient has one element, given {}",
-          coefficient.shape().str());
+  require_scalar("flat_axpy", "coefficient", coefficient);
   y.graph().add(std::make_shared<FlatAxpy>(), {y, x, coefficient}, {}, {0});
 }
 
 Tensor flat_norm(Tensor x) {
+  require_float("flat_norm", "x", x);
   return x.graph().add(std::make_shared<FlatNorm>(), {x}, {{Shape{1}}})[0];
 }
 

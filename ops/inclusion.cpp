@@ -2,12 +2,13 @@
 
 #include <numeric>
 
-#include "core/error.h"
 #include "core/gradients.h"
+#include "ops/checks.h"
 
 namespace ladarts {
 
 Tensor inclusion_probability(Tensor s, std::vector<int> sizes, int keep) {
+  require_float("inclusion_probability", "s", s);
   const int64_t total = std::accumulate(sizes.begin(), sizes.end(), int64_t(0));
   require(s.rank() == 1 && s.dim(0) == total,
           "[inclusion_probability] groups of {} items in all, strengths {}", total, s.shape().str());

@@ -1,6 +1,6 @@
 #include "ops/mixture.h"
 
-#include "core/error.h"
+#include "ops/checks.h"
 #include "ops/scaled_channels.h"
 
 namespace ladarts {
@@ -8,9 +8,10 @@ namespace ladarts {
 namespace {
 
 void check_term(const MixtureTerm& t, const Shape& like, int64_t columns) {
-  require(t.value.y && t.value.y.shape() == like && t.value.y.dtype() == DType::f32,
-          "[mixture] all terms must be float {}, one is {}", like.str(),
-          t.value.y ? t.value.y.shape().str() : "empty");
+  require_float("mixture", "a term", t.value.y);
+  require(t.value.y.shape() == like, "[mixture] all terms must have shape {}, one has {}", like.str(),
+          t.value.y.shape().str());
+  if (t.value.affine) require_float("mixture", "an affine", t.value.affine);
   if (t.value.affine)
     require(t.value.affine.shape() == Shape{2, like[1]}, "[mixture] affine {} must be (2, {})",
             t.value.affine.shape().str(), like[1]);
@@ -25,6 +26,7 @@ void check_source(const MixtureEdge& e, const Shape& term, int groups, int64_t c
             "[mixture] an edge without source has no identity or bypass");
     return;
   }
+  require_float("mixture", "source", e.source);
   const Shape& s = e.source.shape();
   require(
       s.rank() == 4 && s[0] == term[0] && s[2] == term[2] && s[3] == term[3] &&
@@ -43,14 +45,17 @@ void check_source(const MixtureEdge& e, const Shape& term, int groups, int64_t c
 Tensor mixture(const std::vector<MixtureEdge>& edges, Tensor branch_weights, Tensor edge_weights,
                MixtureDesc desc) {
   require(!edges.empty() && !edges[0].terms.empty(), "[mixture] needs an edge with at least one term");
+  require_float("mixture", "branch weights", branch_weights);
   require(branch_weights.rank() == 2 && desc.first_row >= 0 &&
               branch_weights.dim(0) >= desc.first_row + int64_t(edges.size()),
           "[mixture] branch weights {} must hold rows {} to {}", branch_weights.shape().str(), desc.first_row,
           desc.first_row + int(edges.size()) - 1);
+  if (edge_weights) require_float("mixture", "edge weights", edge_weights);
   require(!edge_weights || edge_weights.shape() == Shape{branch_weights.dim(0)},
           "[mixture] edge weights {} must be ({})", edge_weights ? edge_weights.shape().str() : "",
           branch_weights.dim(0));
-  require(desc.groups >= 1, "[mixture] {} groups", desc.groups);
+  require(desc.groups >= 1, "[mixture] {} groups of channels; give 1 or more", desc.groups);
+  require_float("mixture", "a term", edges[0].terms[0].value.y);
   const Shape term = edges[0].terms[0].value.y.shape();
   require(term.rank() == 4, "[mixture] term {} must be (N, c, H, W)", term.str());
 

@@ -1,15 +1,15 @@
 #include "ops/rows.h"
 
-#include "core/error.h"
 #include "core/gradients.h"
+#include "ops/checks.h"
 
 namespace ladarts {
 
 namespace {
 
 void require_matrix(const char* op, Tensor x) {
-  require(x.rank() == 2 && x.dtype() == DType::f32,
-          "[{}] expects a float matrix (rows, columns), x has shape {}", op, x.shape().str());
+  require_float(op, "x", x);
+  require(x.rank() == 2, "[{}] x has shape {}; expected (rows, columns)", op, x.shape().str());
 }
 
 }  // namespace
@@ -31,6 +31,7 @@ Tensor pad_columns(Tensor x, int64_t before, int64_t after) {
 
 Tensor scale_rows(Tensor x, Tensor s) {
   require_matrix("scale_rows", x);
+  require_float("scale_rows", "s", s);
   require(s.shape() == Shape{x.dim(0)}, "[scale_rows] x {} needs a scale of shape ({}), given {}",
           x.shape().str(), x.dim(0), s.shape().str());
   return x.graph().add(std::make_shared<ScaleRows>(), {x, s}, {{x.shape()}})[0];

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "core/error.h"
+#include "ops/checks.h"
 #include "ops/separable_plan.h"
 
 namespace ladarts {
@@ -14,17 +14,17 @@ void check_inputs(const std::vector<DeferredNorm>& inputs, const SeparableStageD
   require(desc.stride == 1 || desc.stride == 2, "[separable_stage] stride {}: only 1 and 2 are offered",
           desc.stride);
   const Tensor first = inputs[0].y;
+  require_float("separable_stage", "input", first);
   require(first.rank() == 4 && first.shape().elements() > 0,
           "[separable_stage] input {} must be (N, C, H, W) and not empty", first.shape().str());
   require(desc.channels >= 0 && desc.channels <= first.dim(1),
           "[separable_stage] {} channels asked for, the input has {}", desc.channels, first.dim(1));
   const int64_t c = desc.channels ? desc.channels : first.dim(1);
   for (const DeferredNorm& in : inputs) {
-    require(in.y.shape() == first.shape() && in.y.dtype() == DType::f32,
-            "[separable_stage] inputs {} and {} differ in shape, or one is not float", first.shape().str(),
-            in.y.shape().str());
+    require_same_shape("separable_stage", "input 0", first, "another input", in.y);
     require(bool(in.affine) == bool(inputs[0].affine),
             "[separable_stage] either all inputs have an affine or none");
+    if (in.affine) require_float("separable_stage", "affine", in.affine);
     if (in.affine)
       require(in.affine.shape() == Shape{2, c}, "[separable_stage] affine {} must be (2, {})",
               in.affine.shape().str(), c);
@@ -36,6 +36,8 @@ void check_branch(const SeparableBranch& b, size_t inputs, int64_t c) {
           inputs);
   require(b.dilation == 1 || b.dilation == 2, "[separable_stage] dilation {}: only 1 and 2 are offered",
           b.dilation);
+  require_float("separable_stage", "depthwise weight", b.depthwise);
+  require_float("separable_stage", "pointwise weight", b.pointwise);
   const Shape& d = b.depthwise.shape();
   require(d == Shape{c, 1, 3, 3} || d == Shape{c, 1, 5, 5},
           "[separable_stage] depthwise weight {} must be ({}, 1, K, K), K 3 or 5; conv2d takes other kernels",
@@ -125,6 +127,10 @@ std::vector<DeferredNorm> separable_stage(const std::vector<DeferredNorm>& input
     outputs.push_back({{x[0], b.pointwise.dim(0), height, width}});
     outputs.push_back({{2, b.pointwise.dim(0)}});
   }
+  for (size_t i = 0; i < inputs.size(); ++i)
+    require(std::any_of(branches.begin(), branches.end(),
+                        [&](const SeparableBranch& b) { return size_t(b.input) == i; }),
+            "[separable_stage] no branch reads input {}; leave it out", i);
   const std::vector<Tensor> results = inputs[0].y.graph().add(op, operands, outputs);
   std::vector<DeferredNorm> norms;
   for (size_t b = 0; b < branches.size(); ++b) norms.push_back({results[2 * b], results[2 * b + 1]});

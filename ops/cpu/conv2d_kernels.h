@@ -3,6 +3,7 @@
 #pragma once
 
 #include "core/kernel.h"
+#include "core/thread_pool.h"
 #include "ops/conv2d_plan.h"
 
 namespace ladarts::LADARTS_ISA {

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/kernel.h"
+#include "core/thread_pool.h"
 #include "ops/cpu/gemm.h"
 
 namespace ladarts {

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "core/kernel.h"
+#include "core/thread_pool.h"
 
 namespace ladarts {
 namespace {

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "core/kernel.h"
+#include "core/thread_pool.h"
 #include "ops/pool2d.h"
 
 namespace ladarts {

@@ -1,6 +1,7 @@
 #include "ops/rows.h"
 
 #include "core/kernel.h"
+#include "core/thread_pool.h"
 
 // These run on architecture parameters, some hundred numbers: one thread, plain loops.
 namespace ladarts {

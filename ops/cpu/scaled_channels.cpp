@@ -1,6 +1,7 @@
 #include "ops/scaled_channels.h"
 
 #include "core/kernel.h"
+#include "core/thread_pool.h"
 
 namespace ladarts {
 namespace {

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "core/kernel.h"
+#include "core/thread_pool.h"
 #include "ops/separable_plan.h"
 
 namespace ladarts {

@@ -10,6 +10,7 @@
 #include "ops/losses.h"
 #include "ops/optimizer.h"
 #include "tests/nas/network_support.h"
+#include "tests/support/allocations.h"
 #include "tests/support/catch.h"
 
 using namespace ladarts;
@@ -93,6 +94,24 @@ TEST_CASE("network: inference with folded normalisation gives what evaluation gi
       config_of("DARTS_V2", {.channels = 4, .layers = 3, .classes = 5, .image = 64, .stem = Stem::imagenet}),
       4);
   check_folding(config_of(kArch, {.channels = 4, .layers = 2, .classes = 5, .image = 12}), 4);
+}
+
+TEST_CASE("network: after the first run inference allocates nothing", "[nas][network]") {
+  for (int64_t batch : {1, 5}) {
+    const NetworkConfig config = config_of(kEveryPrimitive, {.channels = 8, .layers = 4, .image = 16});
+    ParameterSet folded(1), buffers;
+    Graph graph;
+    const Tensor images = graph.leaf(random_images({batch, 3, 16, 16}));
+    const Storage logits = graph.bind_output(
+        record_network(graph, config, NetworkMode::inference, folded, buffers, images).logits);
+    folded.values();
+    Program program = compile(graph);
+    program.run();
+    const int64_t before = testing::allocations();
+    for (int i = 0; i < 3; ++i) program.run();
+    const int64_t after = testing::allocations();
+    CHECK(after == before);
+  }
 }
 
 TEST_CASE("network: training statistics move towards those of the batch", "[nas][network]") {
@@ -189,10 +208,13 @@ TEST_CASE("network: gradient descent fits a few images, with auxiliary head and 
   Program program = compile(graph);
   program.run();
   const float first[] = {values[0].item(), values[1].item()};
+  const int64_t before = testing::allocations();
   for (int step = 0; step < 60; ++step) {
     random.advance();
     program.run();
   }
+  const int64_t allocated = testing::allocations() - before;
+  CHECK(allocated == 0);
   rate.set(0.f);
   lr.set(0.f);
   program.run();

@@ -6,6 +6,7 @@
 #include "core/philox.h"
 #include "nas/encoding.h"
 #include "predictor/additive.h"
+#include "tests/support/allocations.h"
 #include "tests/support/catch.h"
 
 using namespace ladarts;
@@ -195,4 +196,27 @@ TEST_CASE("search steps: lambda without a predictor is refused", "[nas][search]"
   SearchStepConfig config = small_config();
   config.lambda = 1;
   CHECK_THROWS_WITH(SearchSteps(config, nullptr), ContainsSubstring("there is no predictor"));
+}
+
+TEST_CASE("search steps: after the first ones nothing is allocated", "[nas][search]") {
+  for (bool fused : {true, false})
+    for (bool second_order : {false, true}) {
+      SearchStepConfig config = small_config();
+      config.supernet.fused = fused;
+      config.second_order = second_order;
+      config.lambda = 0.5f;
+      const auto predictor = some_predictor(config.supernet.space);
+      SearchSteps steps(config, predictor.get());
+      fill(steps);
+      auto run = [&] {
+        steps.architecture_step(0.05f);
+        steps.weight_step(0.05f);
+      };
+      run();
+      const int64_t before = testing::allocations();
+      for (int i = 0; i < 3; ++i) run();
+      const int64_t after = testing::allocations();
+      INFO("fused " << fused << " second order " << second_order);
+      CHECK(after == before);
+    }
 }

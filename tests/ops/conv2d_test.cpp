@@ -91,6 +91,8 @@ TEST_CASE("conv2d: depthwise on odd sizes and paddings matches the double oracle
   check_conv2d({2, 2, 8, 8}, 2, 2, 2, depthwise(2, 2, 0, 1));
   check_conv2d({1, 2, 8, 9}, 2, 1, 7, depthwise(2, 1, 3, 1));
   check_conv2d({1, 2, 8, 8}, 2, 1, 1, depthwise(2, 1, 0, 1));
+  check_conv2d({1, 2, 13, 12}, 2, 9, 9, depthwise(2, 1, 4, 1));
+  check_conv2d({1, 2, 13, 12}, 2, 3, 3, depthwise(2, 5, 1, 1));
   check_conv2d({3, 2, 1, 1}, 2, 3, 3, depthwise(2, 1, 1, 1));
   check_conv2d({2, 2, 8, 8}, 6, 3, 3, depthwise(2, 1, 1, 1));  // three filters per channel
 }
@@ -117,7 +119,11 @@ TEST_CASE("conv2d: dense kernels match the double oracle", "[ops][conv2d]") {
   check_conv2d({3, 8, 2, 2}, 12, 2, 2, {});  // auxiliary head
   check_conv2d({1, 2, 6, 6}, 3, 3, 3, {.stride = 3});
   check_conv2d({1, 40, 5, 5}, 3, 3, 3, {.padding = 1});
-  check_conv2d({1, 2, 4, 4}, 2, 4, 4, {.padding = 6});  // some outputs see padding only
+  check_conv2d({1, 2, 4, 4}, 2, 4, 4, {.padding = 6});                 // some outputs see padding only
+  check_conv2d({1, 4, 23, 27}, 5, 3, 3, {.stride = 2, .padding = 1});  // panels of pixels begin within a row
+  check_conv2d({1, 4, 23, 27}, 5, 1, 1, {.stride = 2});
+  check_conv2d({1, 2, 13, 12}, 3, 3, 3, {.stride = 5, .padding = 1});
+  check_conv2d({1, 3, 5, 5}, 2, 3, 3, {.padding = 300, .dilation = 300});  // planes too large to keep
 }
 
 TEST_CASE("conv2d: grouped convolution matches the double oracle", "[ops][conv2d]") {

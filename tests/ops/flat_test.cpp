@@ -15,13 +15,26 @@ TEST_CASE("flat: copy and axpy change their target in place", "[ops][flat]") {
   std::vector<float> values(100'003);
   for (size_t i = 0; i < values.size(); ++i) values[i] = float(i % 17);
   x.upload(std::span<const float>(values));
-  y.upload(std::span<const float>(values));
   c.set(-0.5f);
   flat_copy(g.leaf(saved), g.leaf(y));
   flat_axpy(g.leaf(y), g.leaf(x), g.leaf(c));
-  compile(g).run();
-  CHECK(saved.to_vector() == values);
-  CHECK(y.to_vector()[16] == 8.f);
+  std::vector<float> halves = values;
+  for (float& v : halves) v *= 0.5f;
+  for (int threads : {1, 2, 3}) {
+    ThreadPool pool(threads);
+    y.upload(std::span<const float>(values));
+    saved.zero();
+    compile(g, {.pool = &pool}).run();
+    CHECK(saved.to_vector() == values);
+    CHECK(y.to_vector() == halves);
+  }
+}
+
+TEST_CASE("flat: sizes that differ are refused", "[ops][flat]") {
+  Graph g;
+  const Tensor a = g.leaf(Storage::create({3})), b = g.leaf(Storage::create({4}));
+  CHECK_THROWS_WITH(flat_copy(a, b), ContainsSubstring("[flat_copy] sizes differ"));
+  CHECK_THROWS_WITH(flat_axpy(a, Tensor{}, a), ContainsSubstring("[flat_axpy] the source is empty"));
 }
 
 TEST_CASE("flat: norm matches the double oracle", "[ops][flat]") {

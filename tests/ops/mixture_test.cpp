@@ -217,6 +217,6 @@ TEST_CASE("mixture: refuses what does not fit, naming shapes", "[ops][mixture]")
   CHECK_THROWS_WITH(mixture({one}, w, {}, {.groups = 2}), ContainsSubstring("without source"));
   CHECK_THROWS_WITH(mixture({one, one}, w, {}), ContainsSubstring("must hold rows 0 to 1"));
   CHECK_THROWS_WITH(mixture({edge({{{y, {}}, 0}, {{other, {}}, 1}})}, w, {}),
-                    ContainsSubstring("[mixture] all terms must be float (2, 4, 8, 8)"));
+                    ContainsSubstring("[mixture] all terms must have shape (2, 4, 8, 8)"));
   CHECK_THROWS_WITH(mixture({edge({{{y, {}}, 3}})}, w, {}), ContainsSubstring("column 3"));
 }

@@ -1,11 +1,8 @@
 // Whole training programs on a toy problem: recording, differentiation, planning, optimisers and kernels
 // together.
 #include <algorithm>
-#include <atomic>
 #include <cmath>
-#include <cstdlib>
 #include <cstring>
-#include <new>
 #include <optional>
 
 #include "core/error.h"
@@ -19,57 +16,8 @@
 #include "ops/linear.h"
 #include "ops/losses.h"
 #include "ops/optimizer.h"
+#include "tests/support/allocations.h"
 #include "tests/support/catch.h"
-
-namespace {
-
-std::atomic<int64_t> allocations{0};
-
-void* counted_allocation(size_t bytes, size_t alignment) {
-  allocations.fetch_add(1, std::memory_order_relaxed);
-  const size_t rounded = (std::max(bytes, size_t(1)) + alignment - 1) / alignment * alignment;
-  void* p = std::aligned_alloc(alignment, rounded);
-  if (!p) throw std::bad_alloc();
-  return p;
-}
-
-}  // namespace
-
-// Replaced for this test program, so that the tests below can prove that a run allocates nothing.
-void* operator new(size_t bytes) {
-  return counted_allocation(bytes, alignof(std::max_align_t));
-}
-void* operator new(size_t bytes, std::align_val_t alignment) {
-  return counted_allocation(bytes, size_t(alignment));
-}
-// The sanitizers bring a form of their own of these, whose memory the operators below could not release.
-void* operator new(size_t bytes, const std::nothrow_t&) noexcept {
-  return counted_allocation(bytes, alignof(std::max_align_t));
-}
-void* operator new[](size_t bytes, const std::nothrow_t&) noexcept {
-  return counted_allocation(bytes, alignof(std::max_align_t));
-}
-void* operator new[](size_t bytes) {
-  return counted_allocation(bytes, alignof(std::max_align_t));
-}
-void operator delete[](void* p) noexcept {
-  std::free(p);
-}
-void operator delete[](void* p, size_t) noexcept {
-  std::free(p);
-}
-void operator delete(void* p) noexcept {
-  std::free(p);
-}
-void operator delete(void* p, size_t) noexcept {
-  std::free(p);
-}
-void operator delete(void* p, std::align_val_t) noexcept {
-  std::free(p);
-}
-void operator delete(void* p, size_t, std::align_val_t) noexcept {
-  std::free(p);
-}
 
 using namespace ladarts;
 
@@ -197,14 +145,14 @@ TEST_CASE("training: another step of the random state gives other weights", "[op
 TEST_CASE("training: after the first run a program allocates nothing", "[ops][training]") {
   ThreadPool pool(2);
   for (Optimizer optimizer : {Optimizer::sgd, Optimizer::adam}) {
-    const int64_t at_start = allocations;
+    const int64_t at_start = testing::allocations();
     Training t(optimizer, pool);
-    const int64_t recorded = allocations;
+    const int64_t recorded = testing::allocations();
     REQUIRE(recorded > at_start);  // the counter counts
     t.step();
-    const int64_t before = allocations;
+    const int64_t before = testing::allocations();
     for (int i = 0; i < 10; ++i) t.step();
-    const int64_t after = allocations;
+    const int64_t after = testing::allocations();
     CHECK(after == before);
   }
 }

@@ -1,5 +1,6 @@
 #include "tests/support/op_case.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -10,9 +11,50 @@
 #include "core/program.h"
 #include "tests/support/catch.h"
 
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#endif
+
 namespace ladarts::testing {
 
 namespace {
+
+// Where the cases run: on the emulated CUDA device in a test program that links it.
+Device test_device() {
+  return device_memory(DeviceKind::cuda) ? Device{DeviceKind::cuda, 0} : Device{};
+}
+
+constexpr size_t kGuardWords = 16;
+constexpr int32_t kGuard = 0x5afeb10c;
+
+// Memory with guard words right behind it. On the emulated device the address sanitizer takes their place: it
+// sees reads too.
+struct GuardedStorage {
+  Storage storage;
+  Storage guard;  // none where poisoned
+
+  explicit GuardedStorage(Shape shape, DType dtype = DType::f32) {
+    auto buffer = std::make_shared<Buffer>(test_device());
+    const size_t bytes = size_t(shape.elements()) * bytes_of(dtype);
+    buffer->reserve(bytes + kGuardWords * sizeof(int32_t));
+    storage = Storage(buffer, 0, shape, dtype);
+#if defined(__SANITIZE_ADDRESS__)
+    if (test_device().kind == DeviceKind::cuda) {
+      __asan_poison_memory_region(storage.data() + bytes, buffer->bytes() - bytes);
+      return;
+    }
+#endif
+    guard = Storage(buffer, bytes, Shape{int64_t(kGuardWords)}, DType::i32);
+    guard.upload(std::vector<int32_t>(kGuardWords, kGuard));
+  }
+
+  bool intact() const {
+    if (!guard) return true;
+    std::vector<int32_t> words(kGuardWords);
+    guard.download(words);
+    return std::all_of(words.begin(), words.end(), [](int32_t w) { return w == kGuard; });
+  }
+};
 
 struct Run {
   std::vector<std::vector<float>> outputs;
@@ -28,7 +70,7 @@ struct Setup {
     Random random(1234, c.inputs.size());
     for (const OpInput& in : c.inputs) {
       Array array(in.shape);
-      Storage s = Storage::create(in.shape, in.labels ? DType::i32 : DType::f32);
+      Storage s = GuardedStorage(in.shape, in.labels ? DType::i32 : DType::f32).storage;
       if (in.labels) {
         std::vector<int32_t> values(array.v.size());
         for (size_t i = 0; i < values.size(); ++i)
@@ -61,14 +103,14 @@ Run execute(const Setup& setup, const std::vector<size_t>& wanted, ThreadPool& p
   std::vector<Tensor> leaves;
   for (const Storage& s : setup.inputs) leaves.push_back(graph.leaf(s));
   std::vector<Tensor> outputs, seeds;
-  std::vector<Storage> bound, grads, seed_storages;
+  std::vector<GuardedStorage> bound, grads;
   for (int k = 0; k < copies; ++k) {
     auto ys = setup.c.record(graph, leaves);
     for (size_t i = 0; i < ys.size(); ++i) {
-      bound.push_back(graph.bind_output(ys[i]));
-      Storage seed = Storage::create(ys[i].shape());
+      bound.emplace_back(ys[i].shape());
+      graph.bind(ys[i], bound.back().storage);
+      const Storage seed = GuardedStorage(ys[i].shape()).storage;
       seed.upload(std::span<const float>(seed_for(i, ys[i].shape().elements())));
-      seed_storages.push_back(seed);
       outputs.push_back(ys[i]);
       seeds.push_back(graph.leaf(seed));
     }
@@ -78,20 +120,27 @@ Run execute(const Setup& setup, const std::vector<size_t>& wanted, ThreadPool& p
     GradientOptions options;
     for (size_t i : wanted) {
       wrt.push_back(leaves[i]);
-      grads.push_back(Storage::create(leaves[i].shape()));
-      options.into.push_back(grads.back());
+      grads.emplace_back(leaves[i].shape());
+      options.into.push_back(grads.back().storage);
     }
     vector_jacobian(outputs, seeds, wrt, options);
   }
   // What nobody writes shows as NaN: bound memory is no part of the arena that debug mode fills.
   for (const auto* storages : {&bound, &grads})
-    for (const Storage& s : *storages)
-      s.upload(std::vector<float>(size_t(s.shape().elements()), std::numeric_limits<float>::quiet_NaN()));
-  Program program = compile(graph, {.pool = &pool, .debug = debug});
+    for (const GuardedStorage& s : *storages)
+      s.storage.upload(
+          std::vector<float>(size_t(s.storage.shape().elements()), std::numeric_limits<float>::quiet_NaN()));
+  Program program = compile(graph, {.device = test_device(), .pool = &pool, .debug = debug});
   for (int r = 0; r < runs; ++r) program.run();
   Run result;
-  for (const Storage& s : bound) result.outputs.push_back(s.to_vector());
-  for (const Storage& s : grads) result.gradients.push_back(s.to_vector());
+  for (const GuardedStorage& s : bound) {
+    CHECK(s.intact());
+    result.outputs.push_back(s.storage.to_vector());
+  }
+  for (const GuardedStorage& s : grads) {
+    CHECK(s.intact());
+    result.gradients.push_back(s.storage.to_vector());
+  }
   return result;
 }
 
@@ -130,6 +179,29 @@ void check_forward(const Setup& setup, const Run& run) {
   }
 }
 
+// Along random directions of +-1, so that every element of the gradient counts: a single wrong one shows.
+void check_directions(const Setup& setup, const std::vector<size_t>& wanted, const Run& run) {
+  Random random(97);
+  const double h = 1e-6;
+  for (size_t w = 0; w < wanted.size(); ++w)
+    for (int direction = 0; direction < 2; ++direction) {
+      std::vector<Array> above = setup.arrays, below = setup.arrays;
+      double got = 0, squares = 0;  // of the elements' tolerances, whose errors are independent
+      for (size_t i = 0; i < above[wanted[w]].v.size(); ++i) {
+        const double sign = random.below(2) ? 1 : -1, g = double(run.gradients[w][i]);
+        above[wanted[w]].v[i] += sign * h;
+        below[wanted[w]].v[i] -= sign * h;
+        got += sign * g;
+        squares += std::pow(2 * (setup.c.atol + setup.c.rtol * std::fabs(g)), 2);
+      }
+      const double want = (weighted_output(setup.c, above) - weighted_output(setup.c, below)) / (2 * h);
+      if (!(std::fabs(got - want) <= 1e-6 + std::sqrt(squares)))
+        FAIL_CHECK(setup.c.name << ": gradient of input " << wanted[w] << " along direction " << direction
+                                << " is " << got << ", expected " << want << " (tolerance "
+                                << 1e-6 + std::sqrt(squares) << ")");
+    }
+}
+
 void check_finite_differences(Setup& setup, const std::vector<size_t>& wanted, const Run& run) {
   Random random(4321);
   const double h = 1e-6;
@@ -152,6 +224,8 @@ void check_finite_differences(Setup& setup, const std::vector<size_t>& wanted, c
 
 }  // namespace
 
+void (*set_run_variant)(int) = nullptr;
+
 void check(const OpCase& c) {
   INFO(c.name);
   Setup setup(c);
@@ -164,15 +238,18 @@ void check(const OpCase& c) {
   const Run reference = execute(setup, wanted, one, true);
   check_forward(setup, reference);
   check_finite_differences(setup, wanted, reference);
+  check_directions(setup, wanted, reference);
 
   const Run again = execute(setup, wanted, one, false, 1, 2);
   CHECK(same_bits(again.outputs, reference.outputs));
   CHECK(same_bits(again.gradients, reference.gradients));
-  for (ThreadPool* pool : {&two, &three}) {
-    const Run threaded = execute(setup, wanted, *pool, false);
-    CHECK(same_bits(threaded.outputs, reference.outputs));
-    CHECK(same_bits(threaded.gradients, reference.gradients));
+  for (int variant : {1, 2}) {
+    if (set_run_variant) set_run_variant(variant);
+    const Run varied = execute(setup, wanted, variant == 1 ? two : three, false);
+    CHECK(same_bits(varied.outputs, reference.outputs));
+    CHECK(same_bits(varied.gradients, reference.gradients));
   }
+  if (set_run_variant) set_run_variant(0);
 
   // Used twice: every gradient is the sum of two equal contributions.
   const Run doubled = execute(setup, wanted, two, true, 2);

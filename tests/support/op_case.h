@@ -1,6 +1,6 @@
 // One OpCase describes an op on given shapes and drives every check of it: the double-precision oracle,
 // gradients against finite differences of that oracle, accumulation, subsets of gradients, guard words and
-// NaN-filled memory, thread-count independence, repeatability.
+// NaN-filled memory, independence of thread counts or orders, repeatability.
 #pragma once
 
 #include <functional>
@@ -51,7 +51,12 @@ struct OpCase {
   int probes = 24;        // coordinates per input whose finite difference is taken
 };
 
-// Runs all checks with Catch2 assertions; messages name the case.
+// Runs all checks with Catch2 assertions; messages name the case. On the CPU, or on the emulated CUDA device
+// in a test program that links tests/cuda/emulated_device.cpp: there thread orders take the place of thread
+// counts.
 void check(const OpCase& c);
+
+// Called with 0 (usual), 1 and 2 around runs whose bits must be equal; null where only thread counts vary.
+extern void (*set_run_variant)(int);
 
 }  // namespace ladarts::testing

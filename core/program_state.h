@@ -1,0 +1,39 @@
+// What a Program holds. Private to core/program*.cpp.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/program.h"
+
+namespace ladarts {
+
+// One node, ready to run.
+struct Step {
+  std::shared_ptr<const Op> op;
+  Kernel kernel = nullptr;
+  std::vector<Shape> input_shapes, output_shapes;
+  std::vector<DType> input_types, output_types;
+  std::vector<void*> inputs, outputs;
+  std::vector<uint8_t> accumulates;  // per output
+  std::vector<int> updates;          // positions in inputs that are written too
+  std::string scope;
+  KernelArgs args{};
+
+  void run() const { kernel(*op, args); }
+};
+
+struct Program::State {
+  std::vector<Step> steps;
+  std::vector<Storage> kept_alive;
+  std::shared_ptr<Buffer> arena;
+  ProgramStats stats;
+  ThreadPool* pool = nullptr;
+  bool debug = false;
+};
+
+// Runs the steps in debug mode: see CompileOptions::debug.
+void run_debug(Program::State& state);
+
+}  // namespace ladarts

@@ -1,0 +1,34 @@
+// One value per element, for every op whose output depends on single elements of its inputs.
+#pragma once
+
+#include <cstdint>
+
+#include "cuda/simt.h"
+
+namespace ladarts::cuda {
+namespace {
+
+constexpr int kElementThreads = 256;
+constexpr int64_t kElementBlocks = 4096;  // at most; beyond that a thread takes several elements
+
+// y[i] = f(i), or += f(i) where `add` is set; y (n). Thread t of block b takes elements b * 256 + t and every
+// (256 * blocks)-th after it, so that a warp's accesses are consecutive. Moves 4 bytes per element written, 4
+// more where it adds, and what f reads. No shared memory. Run on the host only.
+template <class F>
+__global__ void elementwise_kernel(F f, float* y, int64_t n, bool add) {
+  const int64_t stride = int64_t(gridDim.x) * blockDim.x;
+  for (int64_t i = int64_t(blockIdx.x) * blockDim.x + threadIdx.x; i < n; i += stride)
+    y[i] = add ? y[i] + f(i) : f(i);
+}
+
+// F is a small struct of pointers and numbers with `__device__ float operator()(int64_t i) const`.
+template <class F>
+void elementwise(F f, float* y, int64_t n, bool add, void* stream) {
+  if (n == 0) return;
+  const int64_t wanted = (n + kElementThreads - 1) / kElementThreads;
+  const int64_t blocks = wanted < kElementBlocks ? wanted : kElementBlocks;
+  simt::launch(elementwise_kernel<F>, dim3(unsigned(blocks)), dim3(kElementThreads), 0, stream, f, y, n, add);
+}
+
+}  // namespace
+}  // namespace ladarts::cuda
