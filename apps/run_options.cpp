@@ -4,7 +4,15 @@
 
 namespace ladarts {
 
-void SettingsOptions::declare(CLI::App& app, const std::string& example) {
+void SettingsOptions::declare(CLI::App& app, const std::string& what, const std::string& example) {
+  app.add_option("--epochs", epochs_, "epochs of " + what)
+      ->check(CLI::PositiveNumber)
+      ->option_text("N")
+      ->group("Settings");
+  app.add_option("--batch", batch_, "images in a step")
+      ->check(CLI::PositiveNumber)
+      ->option_text("N")
+      ->group("Settings");
   app.add_option("--config", file_, "settings from a JSON file, such as the config.json of another run")
       ->option_text("FILE")
       ->group("Settings");
@@ -28,6 +36,8 @@ Json SettingsOptions::read(std::initializer_list<const char*> not_settings) cons
     Json parsed = Json::parse(value, nullptr, /*allow_exceptions=*/false);
     settings[assignment.substr(0, equals)] = parsed.is_discarded() ? Json(value) : std::move(parsed);
   }
+  if (epochs_ > 0) settings["epochs"] = epochs_;
+  if (batch_ > 0) settings["batch"] = batch_;
   return settings;
 }
 

@@ -11,11 +11,11 @@
 
 namespace ladarts {
 
-// The settings of a protocol: those of a JSON file, single ones on top.
+// The settings of a protocol: those of a JSON file, single ones on top, --epochs and --batch above all.
 class SettingsOptions {
  public:
-  // `example` of a setting: "lr=0.05".
-  void declare(CLI::App& app, const std::string& example);
+  // `what` has epochs: "the search"; `example` of a setting: "lr=0.05".
+  void declare(CLI::App& app, const std::string& what, const std::string& example);
   // One JSON object. Of the file, the fields `not_settings` are left out: what the config.json of a run holds
   // besides its settings. Throws Error for a file that cannot be read and a setting without a name.
   Json read(std::initializer_list<const char*> not_settings) const;
@@ -25,6 +25,7 @@ class SettingsOptions {
  private:
   std::string file_;
   std::vector<std::string> assignments_;
+  int epochs_ = 0, batch_ = 0;  // 0: not given
 };
 
 struct LabelledImages {

@@ -32,15 +32,7 @@ class SearchCommand : public Command {
         ->check(CLI::IsMember({"darts", "pc-darts"}))
         ->option_text("NAME [pc-darts]")
         ->group("Settings");
-    app.add_option("--epochs", epochs_, "epochs of the search")
-        ->check(CLI::PositiveNumber)
-        ->option_text("N")
-        ->group("Settings");
-    app.add_option("--batch", batch_, "images in a step")
-        ->check(CLI::PositiveNumber)
-        ->option_text("N")
-        ->group("Settings");
-    settings_.declare(app, "second_order=true");
+    settings_.declare(app, "the search", "second_order=true");
     add_space_option(app, network_);
     add_size_options(app, network_);
   }
@@ -83,8 +75,6 @@ class SearchCommand : public Command {
     config.step.supernet.shape.classes = images.classes;
     config.step.supernet.shape.image = images.image;
     Json settings = settings_.read({"space", "classes", "image", "stem", "seed", "predictor", "image_set"});
-    if (epochs_ > 0) settings["epochs"] = epochs_;
-    if (batch_ > 0) settings["batch"] = batch_;
     if (lambda_ >= 0) settings["lambda"] = lambda_;
     JsonFields fields(settings, settings_.origin());
     config = read_search_config(fields, config);
@@ -98,7 +88,6 @@ class SearchCommand : public Command {
 
   std::string data_, out_, predictor_, protocol_ = "pc-darts";
   double lambda_ = -1;
-  int epochs_ = 0, batch_ = 0;
   bool any_device_ = false;
   NetworkOptions network_;
   SettingsOptions settings_;

@@ -28,15 +28,7 @@ class TrainCommand : public Command {
         ->group("Settings");
     app.add_flag("--auxiliary", auxiliary_, "train with a second head at two thirds of the depth")
         ->group("Settings");
-    app.add_option("--epochs", epochs_, "epochs of the training")
-        ->check(CLI::PositiveNumber)
-        ->option_text("N")
-        ->group("Settings");
-    app.add_option("--batch", batch_, "images in a step")
-        ->check(CLI::PositiveNumber)
-        ->option_text("N")
-        ->group("Settings");
-    settings_.declare(app, "drop_path=0.3");
+    settings_.declare(app, "the training", "drop_path=0.3");
     add_space_option(app, network_);
     add_size_options(app, network_);
   }
@@ -76,8 +68,6 @@ class TrainCommand : public Command {
     config.network.shape.image = images.image;
     Json settings = settings_.read({"network", "seed", "train_set", "test_set"});
     if (auxiliary_) settings["auxiliary"] = true;
-    if (epochs_ > 0) settings["epochs"] = epochs_;
-    if (batch_ > 0) settings["batch"] = batch_;
     JsonFields fields(settings, settings_.origin());
     config = read_train_config(fields, config);
     fields.finish();
@@ -87,7 +77,6 @@ class TrainCommand : public Command {
 
   std::string genotype_, data_, out_, protocol_;
   bool auxiliary_ = false;
-  int epochs_ = 0, batch_ = 0;
   NetworkOptions network_;
   SettingsOptions settings_;
 };

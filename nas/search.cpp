@@ -172,7 +172,9 @@ bool SearchRun::run_epoch(Progress& progress) {
       sums_.validation_images += config_.step.batch;
     }
     const StepResult r = steps_.weight_step(lr);
-    require(std::isfinite(r.loss), "[search] the loss is {} in epoch {}, step {}; lower the learning rate",
+    require(std::isfinite(r.loss),
+            "[search] the loss is {} in epoch {}, step {}; lower the learning rate, or look for "
+            "the op at fault with LADARTS_DEBUG=1",
             r.loss, epoch_ + 1, step_ + 1);
     sums_.train_loss += r.loss * config_.step.batch;
     sums_.train_correct += r.correct;

@@ -239,7 +239,9 @@ class TrainRun {
       upload(loader_.next(), steps_.batch);
       steps_.run(epoch_ * steps + step_);
       const double loss = steps_.loss();
-      require(std::isfinite(loss), "[train] the loss is {} in epoch {}, step {}; lower the learning rate",
+      require(std::isfinite(loss),
+              "[train] the loss is {} in epoch {}, step {}; lower the learning rate, or look for "
+              "the op at fault with LADARTS_DEBUG=1",
               loss, epoch_ + 1, step_ + 1);
       loss_ += loss * config_.batch;
       correct_ += steps_.correct();

@@ -18,10 +18,6 @@ std::vector<std::string> measure(const std::string& db, int count) {
               kSmallNetwork);
 }
 
-ProgramResult run(const std::vector<std::string>& arguments) {
-  return run_program(LADARTS_PROGRAM, arguments);
-}
-
 int64_t rows_in(const std::string& db) try {
   return MeasurementStore(db, MeasurementStore::Access::read_only).count({.replica = 0});
 } catch (const Error&) {

@@ -36,10 +36,6 @@ std::vector<std::string> run_of(const std::string& experiment, const std::string
   return {"run", experiment, "--out", out, "--threads", "1", "--json"};
 }
 
-ProgramResult run(const std::vector<std::string>& arguments) {
-  return run_program(LADARTS_PROGRAM, arguments);
-}
-
 // What does not depend on the clock: the search without the latency term, and the training of what it found.
 Json timeless(const Json& result) {
   const Json& n = result["networks"][0];
@@ -143,7 +139,7 @@ TEST_CASE("run: seed and images of the command line take the place of the file's
   CHECK(other.code == 1);
   CHECK_THAT(other.err, ContainsSubstring("seed"));
 
-  const std::string images = small_images(LADARTS_PROGRAM, folder), given = folder / "given";
+  const std::string images = small_images(folder), given = folder / "given";
   Json limited = small_experiment();
   limited["data"]["train"] = 48;
   REQUIRE(run(with(run_of(written(folder, limited), given), {"--cifar", images})).code == 0);

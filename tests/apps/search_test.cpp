@@ -4,7 +4,6 @@
 
 #include <fmt/ranges.h>
 
-#include "core/jsonl_log.h"
 #include "tests/support/catch.h"
 #include "tests/support/small_job.h"
 
@@ -18,20 +17,11 @@ std::vector<std::string> search(const std::string& images, const std::string& ou
               kSmallNetwork);
 }
 
-ProgramResult run(const std::vector<std::string>& arguments) {
-  return run_program(LADARTS_PROGRAM, arguments);
-}
-
-std::vector<Json> log_of(const std::string& out) {
-  return std::filesystem::exists(out + "/epochs.jsonl") ? read_jsonl(out + "/epochs.jsonl")
-                                                        : std::vector<Json>{};
-}
-
 }  // namespace
 
 TEST_CASE("search leaves configuration, log and architecture, and is not repeated", "[apps][search]") {
   TempFolder folder;
-  const std::string images = small_images(LADARTS_PROGRAM, folder), out = folder / "search";
+  const std::string images = small_images(folder), out = folder / "search";
   const ProgramResult first = run(search(images, out, 2));
   INFO(first.err);
   REQUIRE(first.code == 0);
@@ -60,7 +50,7 @@ TEST_CASE("search leaves configuration, log and architecture, and is not repeate
 
 TEST_CASE("a search that was interrupted or killed goes on to the same result", "[apps][search]") {
   TempFolder folder;
-  const std::string images = small_images(LADARTS_PROGRAM, folder);
+  const std::string images = small_images(folder);
   const ProgramResult straight = run(search(images, folder / "straight", 4));
   INFO(straight.err);
   REQUIRE(straight.code == 0);
@@ -90,7 +80,7 @@ TEST_CASE("a search that was interrupted or killed goes on to the same result", 
 
 TEST_CASE("search refuses impossible options before it starts", "[apps][search]") {
   TempFolder folder;
-  const std::string images = small_images(LADARTS_PROGRAM, folder), out = folder / "search";
+  const std::string images = small_images(folder), out = folder / "search";
   const auto base = search(images, out, 2);
   const std::string broken = folder / "broken.json", predictor = folder / "broken.safetensors";
   std::ofstream(broken) << "[1, 2";

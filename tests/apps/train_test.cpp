@@ -2,7 +2,6 @@
 #include <csignal>
 #include <fstream>
 
-#include "core/jsonl_log.h"
 #include "tests/support/catch.h"
 #include "tests/support/small_job.h"
 
@@ -16,20 +15,11 @@ std::vector<std::string> train(const std::string& images, const std::string& out
               kSmallNetwork);
 }
 
-ProgramResult run(const std::vector<std::string>& arguments) {
-  return run_program(LADARTS_PROGRAM, arguments);
-}
-
-std::vector<Json> log_of(const std::string& out) {
-  return std::filesystem::exists(out + "/epochs.jsonl") ? read_jsonl(out + "/epochs.jsonl")
-                                                        : std::vector<Json>{};
-}
-
 }  // namespace
 
 TEST_CASE("eval finds what train reported", "[apps][train]") {
   TempFolder folder;
-  const std::string images = small_images(LADARTS_PROGRAM, folder), out = folder / "train";
+  const std::string images = small_images(folder), out = folder / "train";
   const ProgramResult trained = run(train(images, out, 2));
   INFO(trained.err);
   REQUIRE(trained.code == 0);
@@ -67,7 +57,7 @@ TEST_CASE("eval loads a network that was trained with the auxiliary head", "[app
 
 TEST_CASE("a training that was interrupted or killed goes on to the same result", "[apps][train]") {
   TempFolder folder;
-  const std::string images = small_images(LADARTS_PROGRAM, folder);
+  const std::string images = small_images(folder);
   const ProgramResult straight = run(train(images, folder / "straight", 4));
   INFO(straight.err);
   REQUIRE(straight.code == 0);
@@ -88,7 +78,7 @@ TEST_CASE("a training that was interrupted or killed goes on to the same result"
 
 TEST_CASE("train and eval refuse what does not fit together", "[apps][train]") {
   TempFolder folder;
-  const std::string images = small_images(LADARTS_PROGRAM, folder), out = folder / "train";
+  const std::string images = small_images(folder), out = folder / "train";
   REQUIRE(run(train(images, out, 1)).code == 0);
 
   const std::string larger = folder / "larger";

@@ -7,6 +7,7 @@
 
 #include "core/clock.h"
 #include "core/error.h"
+#include "core/jsonl_log.h"
 #include "tests/support/run_program.h"
 
 namespace ladarts {
@@ -20,11 +21,14 @@ inline std::vector<std::string> with(std::vector<std::string> a, const std::vect
   return a;
 }
 
+inline ProgramResult run(const std::vector<std::string>& arguments) {
+  return run_program(LADARTS_PROGRAM, arguments);
+}
+
 // Writes 64 training and 24 test images of 16x16 pixels; returns their folder.
-inline std::string small_images(const std::string& program, const TempFolder& folder) {
+inline std::string small_images(const TempFolder& folder) {
   const std::string images = folder / "images";
-  const ProgramResult r =
-      run_program(program, {"data", "generate", images, "--train", "64", "--test", "24", "--image", "16"});
+  const ProgramResult r = run({"data", "generate", images, "--train", "64", "--test", "24", "--image", "16"});
   require(r.code == 0, "{}", r.err);
   return images;
 }
@@ -35,6 +39,12 @@ inline void wait_until(const std::function<bool()>& ready, RunningProgram& progr
     require(watch.seconds() < 120, "nothing happened within 120 s");
     std::this_thread::sleep_for(std::chrono::milliseconds(2));
   }
+}
+
+// The log of a search or a training, so far.
+inline std::vector<Json> log_of(const std::string& out) {
+  return std::filesystem::exists(out + "/epochs.jsonl") ? read_jsonl(out + "/epochs.jsonl")
+                                                        : std::vector<Json>{};
 }
 
 // Records of a log without what differs from run to run.
