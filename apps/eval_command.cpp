@@ -25,11 +25,11 @@ class EvalCommand : public Command {
     app.add_option("--batch", batch_, "images in a step")->check(CLI::PositiveNumber)->option_text("N [100]");
   }
 
-  Json run(const CommonOptions&) override {
+  Json run(const CommonOptions& common) override {
     namespace fs = std::filesystem;
     const fs::path file =
         fs::is_directory(network_) ? fs::path(network_) / "network.safetensors" : fs::path(network_);
-    LoadedNetwork network = load_network(file);
+    LoadedNetwork network = load_network(file, Device::parse(common.device));
     const LabelledImages images = load_images(data_);
     const NetworkShape shape = resolve(network.config.shape, network.config.space);
     require(shape.classes == images.classes && shape.image == images.image,

@@ -15,10 +15,23 @@ namespace {
 Json describe_devices() {
   Json devices = Json::array();
   for (DeviceKind kind : {DeviceKind::cpu, DeviceKind::cuda}) {
-    const DeviceMemory* memory = device_memory(kind);
-    for (int i = 0; memory && i < memory->device_count(); ++i) devices.push_back(Device{kind, i}.str());
+    const DeviceBackend* backend = device_backend(kind);
+    for (int i = 0; backend && i < backend->device_count(); ++i) devices.push_back(Device{kind, i}.str());
   }
   return devices;
+}
+
+// What became of CUDA: "not in this build", "no NVIDIA driver", or each GPU with its facts.
+Json describe_cuda() {
+  const DeviceBackend* cuda = device_backend(DeviceKind::cuda);
+  if (!cuda) return "not in this build";
+  if (cuda->device_count() == 0) return cuda->what_is_missing();
+  Json gpus = Json::object();
+  for (int i = 0; i < cuda->device_count(); ++i) {
+    const Device device{DeviceKind::cuda, i};
+    for (const auto& [what, value] : cuda->describe(device)) gpus[device.str()][what] = value;
+  }
+  return gpus;
 }
 
 Json describe_libraries() {
@@ -60,6 +73,7 @@ class InfoCommand : public Command {
             {"build", {{"type", LADARTS_BUILD_TYPE}, {"compiler", LADARTS_COMPILER}}},
             {"device", Device::parse(common.device).str()},
             {"devices", describe_devices()},
+            {"cuda", describe_cuda()},
             {"cpu", machine.cpu},
             {"clock", {{"mhz", machine.clock_mhz}, {"governor", machine.governor}}},
             {"cores", machine.cores},
@@ -81,6 +95,14 @@ class InfoCommand : public Command {
     std::string devices;
     for (const Json& d : r["devices"]) devices += (devices.empty() ? "" : ", ") + text_of(d);
     line("devices", fmt::format("{} (used: {})", devices, text_of(r["device"])));
+    if (r["cuda"].is_string()) line("cuda", text_of(r["cuda"]));
+    if (r["cuda"].is_object())
+      for (const auto& [device, facts] : r["cuda"].items()) {
+        std::string all;
+        for (const auto& [what, value] : facts.items())
+          all += (all.empty() ? "" : ", ") + what + " " + text_of(value);
+        line(device.c_str(), all);
+      }
     line("cpu", text_of(r["cpu"]));
     const std::string governor = text_of(r["clock"]["governor"]);
     line("clock", fmt::format("{:.0f} MHz now, governor {}", r["clock"]["mhz"].get<double>(),

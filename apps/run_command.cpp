@@ -21,7 +21,7 @@ class RunCommand : public Command {
   }
 
   Json run(const CommonOptions& common) override {
-    ExperimentOverrides overrides{.cifar = cifar_};
+    ExperimentOverrides overrides{.cifar = cifar_, .device = Device::parse(common.device)};
     if (common.seed_given) overrides.seed = common.seed;
     const Experiment experiment = read_experiment(experiment_, overrides);
     const ExperimentOutcome outcome = run_experiment(experiment, out_);

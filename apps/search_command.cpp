@@ -42,7 +42,7 @@ class SearchCommand : public Command {
     const SearchConfig config = read_config(common, images);
     Predictor predictor;
     if (!predictor_.empty())
-      predictor = load_predictor_for(predictor_, config.step.supernet.space, any_device_);
+      predictor = load_predictor_for(predictor_, config.step.supernet.space, any_device_, config.step.device);
     const SearchOutcome outcome =
         run_search(config, images.train, predictor_.empty() ? nullptr : &predictor, out_);
     if (!outcome.finished) throw Interrupted(continue_hint(out_));
@@ -74,12 +74,14 @@ class SearchCommand : public Command {
     config.step.supernet.shape = network_.shape();
     config.step.supernet.shape.classes = images.classes;
     config.step.supernet.shape.image = images.image;
-    Json settings = settings_.read({"space", "classes", "image", "stem", "seed", "predictor", "image_set"});
+    Json settings =
+        settings_.read({"space", "classes", "image", "stem", "seed", "device", "predictor", "image_set"});
     if (lambda_ >= 0) settings["lambda"] = lambda_;
     JsonFields fields(settings, settings_.origin());
     config = read_search_config(fields, config);
     fields.finish();
     config.seed = config.step.seed = common.seed;
+    config.step.device = Device::parse(common.device);
     require(config.step.lambda == 0 || !predictor_.empty(),
             "[search] lambda {} needs a --predictor; ladarts measure and ladarts fit make one",
             config.step.lambda);

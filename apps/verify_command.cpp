@@ -59,8 +59,8 @@ class VerifyCommand : public Command {
     ThreadPool pool(common.threads > 0 ? common.threads : fitted.threads);
     setup_.pool = &pool;
     const CostContext context = latency_context(setup_);
-    const Predictor predictor =
-        load_predictor(predictor_, PredictorExpectation{context, encoding_names(setup_.space), any_device_});
+    const Predictor predictor = load_predictor(
+        predictor_, PredictorExpectation{context, encoding_names(setup_.space), any_device_}, setup_.device);
 
     FeatureMatrix features;
     for (const Genotype& g : genotypes) features.append(encode(g, setup_.space));

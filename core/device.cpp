@@ -15,7 +15,7 @@ namespace {
 
 constexpr size_t kHugePage = size_t(2) << 20;
 
-class CpuMemory : public DeviceMemory {
+class CpuBackend : public DeviceBackend {
  public:
   int device_count() const override { return 1; }
 
@@ -47,10 +47,10 @@ class CpuMemory : public DeviceMemory {
   }
 };
 
-std::map<DeviceKind, std::unique_ptr<DeviceMemory>>& registry() {
+std::map<DeviceKind, std::unique_ptr<DeviceBackend>>& registry() {
   static auto* map = [] {
-    auto* m = new std::map<DeviceKind, std::unique_ptr<DeviceMemory>>;
-    (*m)[DeviceKind::cpu] = std::make_unique<CpuMemory>();
+    auto* m = new std::map<DeviceKind, std::unique_ptr<DeviceBackend>>;
+    (*m)[DeviceKind::cpu] = std::make_unique<CpuBackend>();
     return m;
   }();
   return *map;
@@ -63,9 +63,9 @@ std::string Device::str() const {
 }
 
 Device Device::parse(std::string_view name) {
-  DeviceMemory* cuda = device_memory(DeviceKind::cuda);
-  const int gpus = cuda ? cuda->device_count() : 0;
   if (name == "cpu") return {};
+  DeviceBackend* cuda = device_backend(DeviceKind::cuda);
+  const int gpus = cuda ? cuda->device_count() : 0;
   if (name == "auto") return gpus > 0 ? Device{DeviceKind::cuda, 0} : Device{};
   if (name.substr(0, 4) == "cuda") {
     int index = 0;
@@ -76,19 +76,21 @@ Device Device::parse(std::string_view name) {
               "[device] '{}' is not a device; use auto, cpu, cuda or cuda:INDEX", name);
     }
     require(cuda != nullptr, "[device] this build has no CUDA backend; use --device cpu");
-    require(index < gpus, "[device] {} asked for, but this machine has {} usable GPU(s); use --device cpu",
-            name, gpus);
+    require(gpus > 0, "[device] {} asked for, but this machine has {}; use --device cpu", name,
+            cuda->what_is_missing());
+    require(index < gpus, "[device] {} asked for, but this machine has {} GPU(s), numbered from 0", name,
+            gpus);
     return {DeviceKind::cuda, index};
   }
   fail("[device] '{}' is not a device; use auto, cpu, cuda or cuda:INDEX", name);
 }
 
-DeviceMemory* device_memory(DeviceKind kind) {
+DeviceBackend* device_backend(DeviceKind kind) {
   auto it = registry().find(kind);
   return it == registry().end() ? nullptr : it->second.get();
 }
 
-void register_device_memory(DeviceKind kind, std::unique_ptr<DeviceMemory> memory) {
+void register_device_backend(DeviceKind kind, std::unique_ptr<DeviceBackend> memory) {
   registry()[kind] = std::move(memory);
 }
 

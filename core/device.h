@@ -1,4 +1,4 @@
-// A device owns memory and runs kernels. The CPU is built in; another backend registers its DeviceMemory.
+// A device owns memory and runs kernels. The CPU is built in; another backend registers its DeviceBackend.
 #pragma once
 
 #include <cstddef>
@@ -6,6 +6,8 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 namespace ladarts {
 
@@ -23,21 +25,47 @@ struct Device {
   static Device parse(std::string_view name);
 };
 
-// Raw memory of one kind of device. Pointers are device pointers; copies are synchronous.
-class DeviceMemory {
+// Kernels that were recorded on a stream.
+class DeviceRecording {
  public:
-  virtual ~DeviceMemory() = default;
+  virtual ~DeviceRecording() = default;
+  virtual void replay() = 0;  // queues them, in their order, on the stream that recorded them
+};
+
+// The in-order queue of a device: kernels (KernelArgs::stream) and copies run one after the other while the
+// caller goes on. Throws Error where the device reports one, which may be that of earlier work.
+class DeviceStream {
+ public:
+  virtual ~DeviceStream() = default;
+  virtual void* handle() = 0;
+  virtual void begin_recording() = 0;  // kernels queued from now on are kept and do not run
+  virtual std::unique_ptr<DeviceRecording> end_recording() = 0;
+  virtual void wait() = 0;  // until all that was queued has run
+};
+
+// Memory and queues of one kind of device. Pointers are device pointers; copies wait for what was queued
+// before them and are done when they return.
+class DeviceBackend {
+ public:
+  virtual ~DeviceBackend() = default;
   virtual int device_count() const = 0;
-  virtual void* allocate(Device device,
-                         size_t bytes) = 0;  // 64-byte aligned; throws Error when out of memory
+  // What a machine lacks whose device_count() is 0: "no NVIDIA driver".
+  virtual std::string what_is_missing() const { return "no device"; }
+  // Facts of a device for people, in order: {"memory", "80.0 GiB"}.
+  virtual std::vector<std::pair<std::string, std::string>> describe(Device) const { return {}; }
+
+  // 64-byte aligned; throws Error when out of memory.
+  virtual void* allocate(Device device, size_t bytes) = 0;
   virtual void release(Device device, void* data) noexcept = 0;
   virtual void upload(Device device, void* to, const void* from_host, size_t bytes) = 0;
   virtual void download(Device device, void* to_host, const void* from, size_t bytes) = 0;
   virtual void fill_zero(Device device, void* to, size_t bytes) = 0;
+  // One for each device; null where kernels have finished when they return.
+  virtual DeviceStream* stream(Device) { return nullptr; }
 };
 
-// Null where the build or machine has no such device.
-DeviceMemory* device_memory(DeviceKind kind);
-void register_device_memory(DeviceKind kind, std::unique_ptr<DeviceMemory> memory);
+// Null where the build has no such devices.
+DeviceBackend* device_backend(DeviceKind kind);
+void register_device_backend(DeviceKind kind, std::unique_ptr<DeviceBackend> backend);
 
 }  // namespace ladarts

@@ -26,6 +26,7 @@ DType Tensor::dtype() const {
 
 Tensor Graph::leaf(const Storage& storage, std::string label) {
   LADARTS_CHECK(storage);
+  require_here(storage);
   auto& ids = leaves_[{storage.buffer().get(), storage.offset()}];
   for (int id : ids) {
     const Value& v = values_[size_t(id)];
@@ -75,11 +76,18 @@ void Graph::bind(Tensor t, const Storage& storage) {
   require(v.shape.elements() == storage.shape().elements() && v.dtype == storage.dtype(),
           "[bind] value of shape {} ({}) does not fit storage of shape {} ({})", v.shape.str(),
           to_string(v.dtype), storage.shape().str(), to_string(storage.dtype()));
+  require_here(storage);
   v.storage = storage;
 }
 
-Storage Graph::bind_output(Tensor t, Device device) {
-  Storage s = Storage::create(t.shape(), t.dtype(), device);
+void Graph::require_here(const Storage& storage) const {
+  const Device where = storage.buffer()->device();
+  require(where == device_, "[graph] a value of shape {} is kept on {}, the graph is of {}",
+          storage.shape().str(), where.str(), device_.str());
+}
+
+Storage Graph::bind_output(Tensor t) {
+  Storage s = Storage::create(t.shape(), t.dtype(), device_);
   bind(t, s);
   return s;
 }

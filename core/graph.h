@@ -63,11 +63,14 @@ struct OutputSpec {
 
 class Graph {
  public:
-  Graph() = default;
+  // Everything that is bound to it lies on `device`, where its programs run.
+  explicit Graph(Device device = {}) : device_(device) {}
   Graph(const Graph&) = delete;
   Graph& operator=(const Graph&) = delete;
+  Device device() const { return device_; }
 
-  // The value bound to this storage; the same storage gives the same handle every time.
+  // The value bound to this storage; the same storage gives the same handle every time. Throws Error for a
+  // storage of another device.
   Tensor leaf(const Storage& storage, std::string label = {});
 
   // Appends a node; returns its outputs. `updates` are positions of inputs, which must be leaves, that it
@@ -83,7 +86,7 @@ class Graph {
   // Shapes must hold the same number of elements. Call before compile().
   void bind(Tensor t, const Storage& storage);
   // Binds to a new storage and returns it.
-  Storage bind_output(Tensor t, Device device = {});
+  Storage bind_output(Tensor t);
 
   // Names the nodes recorded during its lifetime: nested scopes are joined by '/'.
   class Scope {
@@ -99,6 +102,9 @@ class Graph {
 
  private:
   friend class GradientBuilder;
+  void require_here(const Storage& storage) const;
+
+  Device device_;
   std::vector<Value> values_;
   std::vector<Node> nodes_;
   std::map<std::pair<const Buffer*, size_t>, std::vector<int>> leaves_;

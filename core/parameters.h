@@ -40,6 +40,7 @@ class ParameterSet {
   const std::vector<Entry>& entries() const { return entries_; }
   const Entry* find(const std::string& name) const;  // null where there is none
   int64_t count() const;                             // scalars
+  Device device() const { return values_->device(); }
 
   // The parameters among `entries()` as leaves of graph, and where their gradients go: arguments for
   // gradients().

@@ -50,7 +50,28 @@ const ProgramStats& Program::stats() const {
 
 void Program::run() {
   if (state_->debug) return run_debug(*state_);
-  for (const Step& s : state_->steps) s.run();
+  if (!state_->stream) return state_->run_steps();
+  if (!state_->recording) state_->record();
+  state_->recording->replay();
+}
+
+void Program::wait() {
+  if (state_->stream) state_->stream->wait();
+}
+
+void Program::run_node_by_node() {
+  state_->run_steps();
+}
+
+void Program::State::record() {
+  stream->begin_recording();
+  try {
+    run_steps();
+  } catch (...) {
+    stream->end_recording();
+    throw;
+  }
+  recording = stream->end_recording();
 }
 
 std::vector<NodeProfile> Program::profile(int repeats) {
@@ -65,6 +86,7 @@ std::vector<NodeProfile> Program::profile(int repeats) {
     auto before = clock::now();
     for (size_t i = 0; i < state_->steps.size(); ++i) {
       state_->steps[i].run();
+      wait();
       const auto after = clock::now();
       result[i].microseconds += std::chrono::duration<double, std::micro>(after - before).count() / repeats;
       before = after;
@@ -84,7 +106,7 @@ struct Plan {
   MemoryPlan memory;
 };
 
-void plan_values(const Graph& graph, Device device, const std::vector<uint8_t>& live, Plan& plan,
+void plan_values(const Graph& graph, const std::vector<uint8_t>& live, Plan& plan,
                  std::vector<LifetimeRequest>& requests) {
   const auto& values = graph.values();
   std::vector<int> first(values.size(), std::numeric_limits<int>::max()), last(values.size(), -1);
@@ -106,9 +128,6 @@ void plan_values(const Graph& graph, Device device, const std::vector<uint8_t>& 
   for (size_t i = 0; i < values.size(); ++i) {
     if (last[i] < 0) continue;
     if (values[i].storage) {
-      const Device where = values[i].storage->buffer()->device();
-      require(where == device, "[compile] a value of shape {} is kept on {}, the program runs on {}",
-              values[i].shape.str(), where.str(), device.str());
       plan.state->kept_alive.push_back(*values[i].storage);
       continue;
     }
@@ -121,16 +140,17 @@ void plan_values(const Graph& graph, Device device, const std::vector<uint8_t>& 
 }
 
 Plan make_plan(const Graph& graph, const CompileOptions& options) {
-  require(device_memory(options.device.kind) != nullptr, "[compile] device {}: this build has no such device",
-          options.device.str());
+  require(device_backend(graph.device().kind) != nullptr,
+          "[compile] device {}: this build has no such device", graph.device().str());
   Plan plan;
   plan.state = std::make_unique<Program::State>();
   Program::State& state = *plan.state;
   state.pool = options.pool ? options.pool : &ThreadPool::global();
   state.debug = options.debug || debug_from_environment();
+  state.stream = device_backend(graph.device().kind)->stream(graph.device());
   const auto& values = graph.values();
   std::vector<LifetimeRequest> requests;
-  plan_values(graph, options.device, find_live(graph), plan, requests);
+  plan_values(graph, find_live(graph), plan, requests);
 
   state.steps.resize(plan.executed.size());
   plan.workspace_of.assign(plan.executed.size(), -1);
@@ -154,11 +174,11 @@ Plan make_plan(const Graph& graph, const CompileOptions& options) {
     state.stats.flops += cost.flops;
     state.stats.bytes_moved += cost.bytes_moved;
     size_t workspace = 0;
-    if (options.device.kind == DeviceKind::cpu) {
+    if (graph.device().kind == DeviceKind::cpu) {
       s.kernel = find_cpu_kernel(*node.op, current_cpu_isa());
       workspace = node.op->workspace_bytes(shapes, state.pool->threads());
     } else {
-      const DeviceKernel& kernel = find_device_kernel(*node.op, options.device.kind);
+      const DeviceKernel& kernel = find_device_kernel(*node.op, graph.device().kind);
       s.kernel = kernel.run;
       if (kernel.workspace) workspace = kernel.workspace(*node.op, shapes);
     }
@@ -193,7 +213,7 @@ void resolve_addresses(const Graph& graph, Plan& plan, const std::shared_ptr<Buf
               .accumulates = s.accumulates.data(),
               .workspace = nullptr,
               .pool = state.pool,
-              .stream = nullptr,
+              .stream = state.stream ? state.stream->handle() : nullptr,
               .n_inputs = int(s.inputs.size()),
               .n_outputs = int(s.outputs.size())};
     if (plan.workspace_of[k] >= 0)
@@ -206,11 +226,13 @@ void resolve_addresses(const Graph& graph, Plan& plan, const std::shared_ptr<Buf
 std::vector<Program> compile_together(std::span<const Graph* const> graphs, const CompileOptions& options) {
   std::vector<Plan> plans;
   size_t bytes = 0;
+  LADARTS_CHECK(!graphs.empty());
   for (const Graph* graph : graphs) {
+    LADARTS_CHECK(graph->device() == graphs[0]->device());
     plans.push_back(make_plan(*graph, options));
     bytes = std::max(bytes, plans.back().memory.bytes);
   }
-  auto arena = std::make_shared<Buffer>(options.device);
+  auto arena = std::make_shared<Buffer>(graphs[0]->device());
   arena->reserve(bytes);
   std::vector<Program> programs;
   for (size_t i = 0; i < plans.size(); ++i) {

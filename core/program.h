@@ -14,7 +14,6 @@
 namespace ladarts {
 
 struct CompileOptions {
-  Device device{};
   ThreadPool* pool = nullptr;  // null: ThreadPool::global()
   // Debug mode: memory is filled with NaN before each run, and what a node writes (outputs and values updated
   // in place) is guarded on both sides, must be finite, and must equal what the CPU's baseline kernels
@@ -46,7 +45,12 @@ class Program {
   Program& operator=(Program&&) noexcept;
   ~Program();
 
+  // On the CPU it is done when it returns. On another device it is queued, as one recording of all nodes;
+  // reading a storage waits for it.
   void run();
+  void wait();
+  // Queues each kernel by itself: the same bits, for comparing with a recording and for profilers.
+  void run_node_by_node();
   const ProgramStats& stats() const;
   // Runs `repeats` times node by node and returns each node's mean time, in order.
   std::vector<NodeProfile> profile(int repeats);

@@ -51,7 +51,7 @@ std::vector<Written> written_by(const Step& s) {
 class DebugRun {
  public:
   explicit DebugRun(Program::State& state)
-      : state_(state), device_(state.arena->device()), memory_(*device_memory(device_.kind)) {}
+      : state_(state), device_(state.arena->device()), memory_(*device_backend(device_.kind)) {}
 
   void run() {
     fill(state_.arena->data(), Words(state_.arena->bytes() / sizeof(uint32_t), kGuard));
@@ -184,7 +184,7 @@ class DebugRun {
 
   Program::State& state_;
   const Device device_;
-  DeviceMemory& memory_;
+  DeviceBackend& memory_;
   ThreadPool one_thread_{1};
 };
 

@@ -31,6 +31,13 @@ struct Program::State {
   ProgramStats stats;
   ThreadPool* pool = nullptr;
   bool debug = false;
+  DeviceStream* stream = nullptr;              // null on the CPU
+  std::unique_ptr<DeviceRecording> recording;  // of all steps, once made
+
+  void run_steps() const {
+    for (const Step& s : steps) s.run();
+  }
+  void record();
 };
 
 // Runs the steps in debug mode: see CompileOptions::debug.

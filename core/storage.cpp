@@ -5,7 +5,7 @@
 namespace ladarts {
 
 Buffer::~Buffer() {
-  if (data_) device_memory(device_.kind)->release(device_, data_);
+  if (data_) device_backend(device_.kind)->release(device_, data_);
 }
 
 size_t Buffer::reserve(size_t bytes) {
@@ -17,7 +17,7 @@ size_t Buffer::reserve(size_t bytes) {
 
 std::byte* Buffer::data() {
   if (!data_) {
-    DeviceMemory* memory = device_memory(device_.kind);
+    DeviceBackend* memory = device_backend(device_.kind);
     LADARTS_CHECK(memory != nullptr);
     data_ = static_cast<std::byte*>(memory->allocate(device_, bytes_ + 64));
     memory->fill_zero(device_, data_, bytes_ + 64);
@@ -47,12 +47,12 @@ void check_span(const Storage& s, std::span<T> values, DType dtype) {
 
 void copy_in(const Storage& s, const void* from) {
   const Device d = s.buffer()->device();
-  device_memory(d.kind)->upload(d, s.data(), from, s.bytes());
+  device_backend(d.kind)->upload(d, s.data(), from, s.bytes());
 }
 
 void copy_out(const Storage& s, void* to) {
   const Device d = s.buffer()->device();
-  device_memory(d.kind)->download(d, to, s.data(), s.bytes());
+  device_backend(d.kind)->download(d, to, s.data(), s.bytes());
 }
 
 }  // namespace
@@ -95,7 +95,7 @@ float Storage::item() const {
 
 void Storage::zero() const {
   const Device d = buffer_->device();
-  device_memory(d.kind)->fill_zero(d, data(), bytes());
+  device_backend(d.kind)->fill_zero(d, data(), bytes());
 }
 
 }  // namespace ladarts

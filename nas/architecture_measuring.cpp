@@ -36,21 +36,31 @@ Storage image_storage(const LatencySetup& setup) {
 
 Program compile_inference(const LatencySetup& setup, const Genotype& genotype, const Storage& images,
                           Storage& logits) {
-  Graph graph;
+  Graph graph(setup.device);
   ParameterSet folded(0, setup.device), unused(0, setup.device);
   const Network network =
       record_network(graph, {.space = setup.space, .genotype = genotype, .shape = setup.shape},
                      NetworkMode::inference, folded, unused, graph.leaf(images, "images"));
   logits = graph.bind_output(network.logits);
   folded.values();
-  return compile(graph, {.device = setup.device, .pool = &pool_of(setup)});
+  return compile(graph, {.pool = &pool_of(setup)});
+}
+
+// Tells when the CPU is disturbed; nothing tells it of a GPU.
+std::unique_ptr<SpeedProbe> make_probe(const LatencySetup& setup) {
+  return setup.device.kind == DeviceKind::cpu ? std::make_unique<SpeedProbe>(pool_of(setup)) : nullptr;
 }
 
 // Runs that `probe` shows to be disturbed are left out.
-Timing measure_network(const LatencySetup& setup, InferenceNetwork& network, SpeedProbe& probe) {
+Timing measure_network(const LatencySetup& setup, InferenceNetwork& network, SpeedProbe* probe) {
   MeasureOptions options = setup.measure;
-  options.slowdown = [&] { return probe.slowdown(); };
-  return measure([&] { network.run(); }, options);
+  if (probe) options.slowdown = [&] { return probe->slowdown(); };
+  return measure(
+      [&] {
+        network.run();
+        network.wait();
+      },
+      options);
 }
 
 double median_of(std::vector<double> v) {
@@ -67,7 +77,7 @@ class ArchitectureMeasuring {
         setup_(setup),
         options_(options),
         sampler_(setup.space, options.seed),
-        probe_(pool_of(setup)) {
+        probe_(make_probe(setup)) {
     require(options.begin >= 0 && options.count >= 1,
             "[measure] samples from {} on, {} of them: nothing to do", options.begin, options.count);
     require(uint64_t(options.begin + options.count) <= sampler_.size(),
@@ -141,7 +151,7 @@ class ArchitectureMeasuring {
     const Clock::time_point start = Clock::now();
     InferenceNetwork network(setup_, genotype);
     summary_.setup_seconds += seconds_since(start);
-    const Timing t = measure_network(setup_, network, probe_);
+    const Timing t = measure_network(setup_, network, probe_.get());
     row.median = t.median_ms;
     row.relative_spread = t.relative_spread;
     row.min = t.min_ms;
@@ -179,7 +189,7 @@ class ArchitectureMeasuring {
   const LatencySetup& setup_;
   const MeasuringOptions& options_;
   ArchitectureSampler sampler_;
-  SpeedProbe probe_;
+  std::unique_ptr<SpeedProbe> probe_;
   CostContext context_;
   std::set<std::string> present_;
   std::string reference_;
@@ -197,14 +207,12 @@ std::string network_text(const NetworkShape& shape, const SearchSpace& space) {
 
 CostContext latency_context(const LatencySetup& setup) {
   require(setup.batch >= 1, "[measure] a batch of {} images", setup.batch);
-  require(setup.device.kind == DeviceKind::cpu, "[measure] device {}: this build measures on the cpu",
-          setup.device.str());
   CostContext context;
   context.space = setup.space.id();
   context.network = network_text(setup.shape, setup.space);
   context.batch = setup.batch;
   context.image_size = resolve(setup.shape, setup.space).image;
-  describe_cpu(context, pool_of(setup).threads());
+  describe_device(context, setup.device, pool_of(setup).threads());
   return context;
 }
 
@@ -218,8 +226,8 @@ InferenceNetwork::InferenceNetwork(const LatencySetup& setup, const Genotype& ge
 
 Timing measure_latency(const LatencySetup& setup, const Genotype& genotype) {
   InferenceNetwork network(setup, genotype);
-  SpeedProbe probe(pool_of(setup));
-  return measure_network(setup, network, probe);
+  const std::unique_ptr<SpeedProbe> probe = make_probe(setup);
+  return measure_network(setup, network, probe.get());
 }
 
 std::optional<std::vector<Timing>> measure_in_turn(
@@ -233,12 +241,12 @@ std::optional<std::vector<Timing>> measure_in_turn(
     int disturbed = 0, noisy = 0;
   };
   std::vector<Rounds> found(networks.size());
-  SpeedProbe probe(pool_of(setup));
+  const std::unique_ptr<SpeedProbe> probe = make_probe(setup);
   int64_t done = 0;
   for (int round = 0; round < rounds; ++round)
     for (size_t i = 0; i < networks.size(); ++i) {
       if (interrupted()) return std::nullopt;
-      const Timing t = measure_network(setup, *networks[i], probe);
+      const Timing t = measure_network(setup, *networks[i], probe.get());
       found[i].medians.push_back(t.median_ms);
       found[i].disturbed += t.disturbed_runs;
       found[i].noisy += t.noisy;

@@ -38,6 +38,7 @@ class InferenceNetwork {
  public:
   InferenceNetwork(const LatencySetup& setup, const Genotype& genotype);
   void run() { program_.run(); }
+  void wait() { program_.wait(); }                   // for a run on a device that is not the CPU
   const Storage& images() const { return images_; }  // (batch, 3, image, image)
   const Storage& logits() const { return logits_; }  // (batch, classes)
   const ProgramStats& stats() const { return program_.stats(); }

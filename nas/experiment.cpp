@@ -83,7 +83,11 @@ class ExperimentRun {
   }
 
   LatencySetup latency_setup() const {
-    return {.space = e_.space, .shape = e_.network, .batch = e_.measured_batch, .measure = e_.measure};
+    return {.space = e_.space,
+            .shape = e_.network,
+            .batch = e_.measured_batch,
+            .device = e_.device,
+            .measure = e_.measure};
   }
 
   void measure();
@@ -154,7 +158,7 @@ void ExperimentRun::fit() {
       if (interrupted()) throw Stopped{};
       progress.update(epoch);
     };
-    const FitResult fitted = fit_predictors(data, options);
+    const FitResult fitted = fit_predictors(data, options, e_.device);
     const Regressor& chosen =
         e_.model == "additive" ? static_cast<const Regressor&>(*fitted.additive) : *fitted.mlp;
     save_predictor(run_.file("predictor.safetensors"), chosen,
@@ -162,7 +166,7 @@ void ExperimentRun::fit() {
     return Json::parse(nlohmann::json(fitted.report).dump());
   });
   predictor_ = load_predictor(run_.file("predictor.safetensors"),
-                              PredictorExpectation{context_, encoding_names(e_.space)});
+                              PredictorExpectation{context_, encoding_names(e_.space)}, e_.device);
 }
 
 void ExperimentRun::search(size_t i) {

@@ -33,6 +33,7 @@ namespace ladarts {
 
 struct Experiment {
   uint64_t seed = 0;
+  Device device{};
   SearchSpace space;
   // Images.
   bool synthetic = true;
@@ -58,6 +59,7 @@ struct Experiment {
 struct ExperimentOverrides {
   std::filesystem::path cifar = {};  // images of this folder
   std::optional<uint64_t> seed = {};
+  Device device{};
 };
 
 // Throws Error naming file and field. Fields that are unknown are refused, and so is all that a later stage

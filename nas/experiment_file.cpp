@@ -83,6 +83,7 @@ Experiment read_experiment(const std::filesystem::path& file, const ExperimentOv
   Experiment e;
   e.seed = fields.get_or<uint64_t>("seed", 0);
   if (overrides.seed) e.seed = *overrides.seed;
+  e.device = overrides.device;
   e.space = SearchSpace::load(fields.get_or<std::string>("space", "darts"));
   const Json data = fields.has("data") ? fields.at("data") : Json::object();
   read_data(data, file.string() + ": data", overrides.cifar, e);
@@ -121,6 +122,7 @@ Experiment read_experiment(const std::filesystem::path& file, const ExperimentOv
   section(fields, "train", [&](JsonFields& f) { e.train = read_train_config(f, e.train); });
   fields.finish();
   e.search.seed = e.search.step.seed = e.train.seed = e.seed;
+  e.search.step.device = e.train.device = e.device;
   e.set_images(e.network.classes, e.network.image);
   require_feasible(e, file.string());
   return e;
@@ -137,6 +139,7 @@ Json to_json(const Experiment& e) {
                                        {"train", e.train_images},
                                        {"test", e.test_images}};
   return {{"seed", e.seed},
+          {"device", e.device.str()},
           {"space", Json::parse(e.space.to_json())},
           {"data", data},
           {"network",

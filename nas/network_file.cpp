@@ -49,7 +49,7 @@ void save_network(const std::filesystem::path& path, const NetworkConfig& config
                   {{"format", kFormat}, {"network", to_json(config).dump()}, {"facts", facts.dump()}});
 }
 
-LoadedNetwork load_network(const std::filesystem::path& path) {
+LoadedNetwork load_network(const std::filesystem::path& path, Device device) {
   const auto metadata = load_tensors(path).metadata;
   const auto format = metadata.find("format");
   require(format != metadata.end() && format->second == kFormat && metadata.count("network"),
@@ -57,14 +57,14 @@ LoadedNetwork load_network(const std::filesystem::path& path) {
   LoadedNetwork n;
   n.config =
       read_network_config(parse_json(metadata.at("network"), path.string()), path.string() + ": network");
-  n.params = std::make_unique<ParameterSet>();
-  n.buffers = std::make_unique<ParameterSet>();
+  n.params = std::make_unique<ParameterSet>(0, device);
+  n.buffers = std::make_unique<ParameterSet>(0, device);
   if (metadata.count("facts")) n.facts = parse_json(metadata.at("facts"), path.string());
   // Recording declares the names and shapes that the file must have.
-  Graph graph;
+  Graph graph(device);
   const NetworkShape shape = resolve(n.config.shape, n.config.space);
   // Two images: the auxiliary head normalises values of which one image has a single one per channel.
-  const Storage images = Storage::create({2, 3, shape.image, shape.image});
+  const Storage images = Storage::create({2, 3, shape.image, shape.image}, DType::f32, device);
   record_network(graph, n.config, n.config.auxiliary ? NetworkMode::training : NetworkMode::evaluation,
                  *n.params, *n.buffers, graph.leaf(images));
   load_parameters(path, {n.params.get(), n.buffers.get()});

@@ -22,6 +22,6 @@ struct LoadedNetwork {
   std::unique_ptr<ParameterSet> params, buffers;
   Json facts;  // as saved: accuracy, training
 };
-LoadedNetwork load_network(const std::filesystem::path& path);
+LoadedNetwork load_network(const std::filesystem::path& path, Device device = {});
 
 }  // namespace ladarts

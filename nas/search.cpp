@@ -281,7 +281,8 @@ Json to_json(const SearchConfig& c) {
           {"lambda", s.lambda},
           {"cutout", c.cutout},
           {"images", c.images},
-          {"seed", c.seed}};
+          {"seed", c.seed},
+          {"device", s.device.str()}};
 }
 
 SearchConfig read_search_config(JsonFields& f, SearchConfig c) {

@@ -1,7 +1,7 @@
 #include "nas/search_steps.h"
 
-#include <array>
 #include <cmath>
+#include <deque>
 #include <limits>
 #include <optional>
 
@@ -34,27 +34,32 @@ struct SearchSteps::Programs {
   SearchStepConfig config;
   ArchitectureParameters architecture;
   ParameterSet weights;
-  std::array<Graph, kPrograms> graphs;
-  Graph cost_graph;
+  std::deque<Graph> graphs;
+  Graph cost_graph{config.device};
   std::vector<Program> programs;
   std::optional<Program> cost_program;
 
   StepBatch training, validation;
   Storage momentum, adam_m, adam_v, adam_step;
   Storage saved_weights, alpha_gradient;  // second order
-  Storage lr = Storage::create({1}), architecture_lr = Storage::create({1}), lambda = Storage::create({1});
-  Storage minus_lr = Storage::create({1}), minus_lr_momentum = Storage::create({1}),
-          minus_lr_decay = Storage::create({1}), perturbation = Storage::create({1}),
-          alpha_factor = Storage::create({1});
+  Storage lr = scalar(), architecture_lr = scalar(), lambda = scalar();
+  Storage minus_lr = scalar(), minus_lr_momentum = scalar(), minus_lr_decay = scalar(),
+          perturbation = scalar(), alpha_factor = scalar();
   Storage weight_loss, weight_correct, architecture_loss, architecture_correct, unrolled_norm, cost;
 
+  Storage scalar() const { return Storage::create({1}, DType::f32, config.device); }
+
   Programs(const SearchStepConfig& c, const Regressor* predictor)
-      : config(c), architecture(c.supernet.space, c.supernet.edge_normalisation, c.seed), weights(c.seed) {
+      : config(c),
+        architecture(c.supernet.space, c.supernet.edge_normalisation, c.seed, c.device),
+        weights(c.seed, c.device) {
+    for (size_t i = 0; i < kPrograms; ++i) graphs.emplace_back(c.device);
     require(predictor || config.lambda == 0, "[search] lambda is {} but there is no predictor to weigh",
             config.lambda);
     require(config.batch > 0, "[search] batch is {}; give 1 or more", config.batch);
     const NetworkShape shape = resolve(config.supernet.shape, config.supernet.space);
-    for (StepBatch* b : {&training, &validation}) *b = StepBatch::create(config.batch, shape.image);
+    for (StepBatch* b : {&training, &validation})
+      *b = StepBatch::create(config.batch, shape.image, config.device);
     lambda.set(config.lambda);
     architecture_lr.set(config.architecture_lr);
     record_weight_step();
@@ -93,8 +98,8 @@ struct SearchSteps::Programs {
   void record_adam(Graph& g) {
     ParameterSet& set = architecture.set();
     const Storage values = set.values();
-    for (Storage* s : {&adam_m, &adam_v}) *s = Storage::create(values.shape());
-    adam_step = Storage::create({1});
+    for (Storage* s : {&adam_m, &adam_v}) *s = Storage::create(values.shape(), DType::f32, config.device);
+    adam_step = scalar();
     adam_update(g.leaf(values), g.leaf(set.gradients()), g.leaf(adam_m), g.leaf(adam_v), g.leaf(adam_step),
                 g.leaf(architecture_lr),
                 {.beta1 = config.architecture_beta1,
@@ -109,7 +114,7 @@ struct SearchSteps::Programs {
     weight_correct = g.bind_output(loss.correct);
     gradients(loss.total, weights.leaves(g), {.into = weights.gradient_storages()});
     const Storage values = weights.values();
-    momentum = Storage::create(values.shape());
+    momentum = Storage::create(values.shape(), DType::f32, config.device);
     const Tensor gradient = g.leaf(weights.gradients());
     if (config.clip_norm > 0) clip_norm(gradient, config.clip_norm);
     sgd_update(g.leaf(values), gradient, g.leaf(momentum), g.leaf(lr),
@@ -128,7 +133,7 @@ struct SearchSteps::Programs {
   void record_second_order(const Regressor* predictor) {
     const Storage w = weights.values(), d_w = weights.gradients();
     ParameterSet& set = architecture.set();
-    saved_weights = Storage::create(w.shape());
+    saved_weights = Storage::create(w.shape(), DType::f32, config.device);
     {
       Graph& g = graphs[kUnroll];
       gradients(record_loss(g, training, nullptr).total, weights.leaves(g),
@@ -148,7 +153,7 @@ struct SearchSteps::Programs {
       for (const Tensor& t : set.leaves(g)) wrt.push_back(t);
       for (const Storage& s : set.gradient_storages()) options.into.push_back(s);
       gradients(loss.total, wrt, options);
-      alpha_gradient = Storage::create(set.values().shape());
+      alpha_gradient = Storage::create(set.values().shape(), DType::f32, config.device);
       flat_copy(g.leaf(alpha_gradient), g.leaf(set.gradients()));
       unrolled_norm = g.bind_output(flat_norm(g.leaf(d_w)));
     }

@@ -16,6 +16,7 @@ struct SearchStepConfig {
   SupernetConfig supernet;
   int batch = 64;
   uint64_t seed = 0;
+  Device device{};
   // Weights: SGD.
   float momentum = 0.9f;
   float weight_decay = 3e-4f;

@@ -29,10 +29,13 @@ constexpr double kCheckpointSeconds = 300;  // at most so much work is lost to a
 class TrainSteps {
  public:
   explicit TrainSteps(const TrainConfig& config)
-      : config_(config), params(config.seed), random_(config.seed) {
+      : config_(config),
+        params(config.seed, config.device),
+        buffers(0, config.device),
+        random_(config.seed, config.device) {
     const NetworkShape shape = resolve(config.network.shape, config.network.space);
-    batch = StepBatch::create(config.batch, shape.image);
-    Graph g;
+    batch = StepBatch::create(config.batch, shape.image, config.device);
+    Graph g(config.device);
     std::optional<DropPathInput> drop_path;
     if (config.drop_path > 0) drop_path = DropPathInput{g.leaf(drop_rate_, "drop_path"), random_};
     const Network n = record_network(g, config.network, NetworkMode::training, params, buffers,
@@ -47,7 +50,7 @@ class TrainSteps {
     gradients(loss, params.leaves(g), {.into = params.gradient_storages()});
     const Storage values = params.values();
     buffers.values();
-    momentum_ = Storage::create(values.shape());
+    momentum_ = scratch(values.shape());
     const Tensor gradient = g.leaf(params.gradients());
     if (config.clip_norm > 0) clip_norm(gradient, config.clip_norm);
     sgd_update(g.leaf(values), gradient, g.leaf(momentum_), g.leaf(lr_),
@@ -76,6 +79,8 @@ class TrainSteps {
   }
 
  private:
+  Storage scratch(Shape shape) const { return Storage::create(shape, DType::f32, config_.device); }
+
   const TrainConfig& config_;
 
  public:
@@ -84,7 +89,7 @@ class TrainSteps {
 
  private:
   RandomState random_;
-  Storage lr_ = Storage::create({1}), drop_rate_ = Storage::create({1});
+  Storage lr_ = scratch({1}), drop_rate_ = scratch({1});
   Storage momentum_, loss_, correct_;
   std::optional<Program> program_;
 };
@@ -111,8 +116,10 @@ class Evaluator {
         indices_(first_images(images.dataset->count(), limit)),
         loader_(images.dataset, images.normalisation, indices_,
                 {.batch_size = batch, .shuffle = false, .drop_last = false}) {
-    images_ = Storage::create({batch, kImageChannels, images.dataset->size, images.dataset->size});
-    Graph g;
+    const Device device = params.device();
+    const int64_t side = images.dataset->size;
+    images_ = Storage::create({batch, kImageChannels, side, side}, DType::f32, device);
+    Graph g(device);
     logits_ = g.bind_output(
         record_network(g, config, NetworkMode::evaluation, params, buffers, g.leaf(images_)).logits);
     params.values();
@@ -333,6 +340,7 @@ Json to_json(const TrainConfig& c) {
   Json j{{"network", to_json(c.network)}};
   j.update(settings_of(c));
   j["seed"] = c.seed;
+  j["device"] = c.device.str();
   return j;
 }
 

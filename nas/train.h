@@ -28,6 +28,7 @@ struct TrainConfig {
   int64_t train_images = 0;  // 0: all
   int64_t test_images = 0;   // 0: all
   uint64_t seed = 0;
+  Device device{};
 };
 
 // The published settings: "darts" and "pc-darts" for CIFAR-10 and "imagenet", all with an auxiliary head.
@@ -56,7 +57,8 @@ struct TrainOutcome {
 TrainOutcome run_training(const TrainConfig& config, const ImageSource& train, const ImageSource& test,
                           const std::filesystem::path& folder);
 
-// Loss and accuracy on the first `limit` images (0: all), with running statistics. Empty where interrupted().
+// Loss and accuracy on the first `limit` images (0: all), with running statistics, on the device of `params`.
+// Empty where interrupted().
 std::optional<Evaluation> evaluate_network(const NetworkConfig& config, ParameterSet& params,
                                            ParameterSet& buffers, const ImageSource& images, int batch = 100,
                                            int64_t limit = 0,

@@ -88,13 +88,22 @@ std::string library_commit() {
   return LADARTS_COMMIT;
 }
 
-void describe_cpu(CostContext& context, int threads) {
+void describe_device(CostContext& context, Device device, int threads) {
+  context.library_version = library_version();
+  if (device.kind == DeviceKind::cuda) {
+    for (const auto& [what, value] : device_backend(device.kind)->describe(device)) {
+      if (what == "name") context.device = value;
+      if (what == "compute capability") context.isa = "compute capability " + value;
+    }
+    context.device_kind = "cuda";
+    context.threads = 1;
+    return;
+  }
   const Machine m = this_machine();
   context.device = m.cpu;
   context.device_kind = "cpu";
   context.threads = threads;
   context.isa = m.isa;
-  context.library_version = library_version();
 }
 
 }  // namespace ladarts

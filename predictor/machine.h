@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "core/device.h"
 #include "predictor/cost_context.h"
 
 namespace ladarts {
@@ -22,7 +23,8 @@ Machine this_machine();
 std::string library_version();  // "0.1.0"
 std::string library_commit();   // abbreviated, with "-dirty" where built from a changed tree; or "unknown"
 
-// Fills in device, device_kind, threads, isa and library_version for this machine's CPU.
-void describe_cpu(CostContext& context, int threads);
+// Fills in device, device_kind, threads, isa and library_version for a device of this machine. A GPU's isa is
+// its compute capability, its threads are 1.
+void describe_device(CostContext& context, Device device, int threads);
 
 }  // namespace ladarts

@@ -106,7 +106,7 @@ void MlpTrainer::start_at_additive_fit(int member) {
 }
 
 void MlpTrainer::record_step() {
-  Graph graph;
+  Graph graph(device());
   std::vector<Tensor> losses;
   for (size_t k = 0; k < members_.size(); ++k) {
     Member& m = members_[k];
@@ -131,11 +131,11 @@ void MlpTrainer::record_step() {
                 graph.leaf(learning_rate_),
                 {.weight_decay = set == &model_.layers_ ? options_.weight_decay : 0.f});
   }
-  step_ = compile(graph, {.device = device(), .pool = pool()});
+  step_ = compile(graph, {.pool = pool()});
 }
 
 void MlpTrainer::record_check() {
-  Graph graph;
+  Graph graph(device());
   for (size_t k = 0; k < members_.size(); ++k) {
     Member& m = members_[k];
     const auto rows = int64_t(m.rows.test.size());
@@ -145,7 +145,7 @@ void MlpTrainer::record_check() {
     const Tensor y = model_.record_units(model_.record_member(int(k), graph.leaf(m.check_features)));
     m.check_error = graph.bind_output(relative_error_loss(y, graph.leaf(m.check_costs)));
   }
-  check_ = compile(graph, {.device = device(), .pool = pool()});
+  check_ = compile(graph, {.pool = pool()});
 }
 
 // Copies the rows rows[begin ...] to the device, as many as `features` holds.

@@ -23,9 +23,9 @@ std::vector<double> Regressor::predict(const FeatureMatrix& x) const {
   const int64_t batch = std::min(x.rows, kPredictBatch);
   const Device device = weights().front().second.buffer()->device();
   const Storage input = Storage::create(Shape{batch, x.columns}, DType::f32, device);
-  Graph graph;
+  Graph graph(device);
   const Storage output = graph.bind_output(record(graph.leaf(input)));
-  Program program = compile(graph, {.device = device});
+  Program program = compile(graph);
 
   std::vector<float> rows(size_t(batch * x.columns)), costs(static_cast<size_t>(batch));
   std::vector<double> result;

@@ -1,6 +1,7 @@
 #include "cuda/host/block.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <charconv>
 #include <cstdlib>
@@ -15,6 +16,7 @@
 #include "core/error.h"
 #include "core/philox.h"
 #include "cuda/host/fiber.h"
+#include "cuda/host/thread_sanitizer.h"
 
 // Static shared memory of all kernels in the program: the linker names the ends of the section.
 extern "C" {
@@ -75,10 +77,19 @@ class Block {
   unsigned current_ = 0;
   unsigned waiting_ = 0, finished_ = 0;  // at the barrier; returned
   std::exception_ptr error_;
+  // Places for the thread sanitizer. Those of barriers alternate: a thread that reaches the next one
+  // publishes elsewhere than where slower ones still have to look.
+  struct Warp {
+    char place[2] = {};
+    unsigned operations = 0;
+  };
+  char start_ = 0, end_ = 0, barrier_[2] = {};
+  unsigned barriers_ = 0;
+  std::array<Warp, kMaxThreads / kWarp> warps_;
 };
 
 Block& the_block() {
-  static Block block;
+  static Block& block = *new Block;  // never destroyed: its fibres end with the program
   return block;
 }
 
@@ -94,6 +105,7 @@ std::string Block::where(const Thread& t) const {
 // A fibre's whole life: it runs one thread after another.
 void Block::serve() {
   for (;;) {
+    tsan_see(&start_);
     try {
       body_(argument_);
       finish();
@@ -101,14 +113,17 @@ void Block::serve() {
     } catch (...) {
       if (!error_) error_ = std::current_exception();
     }
+    const TsanIgnore ignore;
     Thread& me = threads_[current_];
     me.state = State::finished;
+    tsan_publish(&end_);
     idle_.push_back(me.fiber);
     me.fiber->suspend();
   }
 }
 
 void Block::finish() {
+  const TsanIgnore ignore;
   ++finished_;
   const Thread& me = threads_[current_];
   for (const Thread& t : threads_)
@@ -168,6 +183,7 @@ void Block::prepare(unsigned threads) {
 }
 
 void Block::run(unsigned threads, void (*body)(void*), void* argument) {
+  tsan_publish(&start_);
   prepare(threads);
   body_ = body;
   argument_ = argument;
@@ -178,10 +194,11 @@ void Block::run(unsigned threads, void (*body)(void*), void* argument) {
                 (uint64_t(blockIdx.z) << 48) ^ (uint64_t(blockIdx.y) << 32) ^ blockIdx.x);
   while (!error_ && finished_ < threads)
     if (!give_turns(order, random)) error_ = std::make_exception_ptr(stuck());
-  if (!error_) return;
-  for (unsigned i = 0; i < threads; ++i)
-    if (threads_[i].fiber && threads_[i].state != State::finished) give_turn(i);
-  std::rethrow_exception(error_);
+  if (error_)
+    for (unsigned i = 0; i < threads; ++i)
+      if (threads_[i].fiber && threads_[i].state != State::finished) give_turn(i);
+  tsan_see(&end_);
+  if (error_) std::rethrow_exception(error_);
 }
 
 // Threads wait and none can go on.
@@ -196,6 +213,9 @@ Error Block::stuck() const {
 }
 
 void Block::barrier(Site site) {
+  const TsanIgnore ignore;
+  char* const place = &barrier_[barriers_ % 2];
+  tsan_publish(place);
   Thread& me = threads_[current_];
   me.site = site;
   if (finished_ > 0)
@@ -210,9 +230,14 @@ void Block::barrier(Site site) {
          where(t));
   }
   me.state = State::at_barrier;
-  if (++waiting_ < threads_.size()) return wait();
-  waiting_ = 0;
-  for (Thread& t : threads_) t.state = State::ready;
+  if (++waiting_ < threads_.size()) {
+    wait();
+  } else {
+    waiting_ = 0;
+    ++barriers_;
+    for (Thread& t : threads_) t.state = State::ready;
+  }
+  tsan_see(place);
 }
 
 void Block::check_mask(const Thread& me, uint32_t bit) const {
@@ -247,8 +272,13 @@ void Block::complete(unsigned first, uint32_t mask) {
 }
 
 uint64_t Block::warp_operation(WarpOp op, uint32_t mask, uint64_t value, int source, Site site) {
+  const TsanIgnore ignore;
   Thread& me = threads_[current_];
   const unsigned first = current_ / kWarp * kWarp;
+  // __syncwarp alone orders memory.
+  Warp& warp = warps_[current_ / kWarp];
+  char* const place = op == WarpOp::sync ? &warp.place[warp.operations % 2] : nullptr;
+  if (place) tsan_publish(place);
   me.op = op;
   me.mask = mask;
   me.value = value;
@@ -260,10 +290,12 @@ uint64_t Block::warp_operation(WarpOp op, uint32_t mask, uint64_t value, int sou
   for (uint32_t rest = mask; rest; rest &= rest - 1)
     all = all && threads_[first + unsigned(std::countr_zero(rest))].state == State::in_warp;
   if (all) {
+    ++warp.operations;
     complete(first, mask);
   } else {
     wait();
   }
+  if (place) tsan_see(place);
   return me.result;
 }
 
@@ -339,6 +371,7 @@ ThreadOrder thread_order() {
 void run_grid(dim3 grid, dim3 block, size_t shared_bytes, void (*body)(void*), void* argument) {
   check_sizes(grid, block, shared_bytes);
   const Running running;
+  const TsanIgnore ignore;
   gridDim = {grid.x, grid.y, grid.z};
   blockDim = {block.x, block.y, block.z};
   const uint64_t blocks = uint64_t(grid.x) * grid.y * grid.z;

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "core/error.h"
+#include "cuda/host/thread_sanitizer.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/common_interface_defs.h>
@@ -71,6 +72,7 @@ Fiber::Fiber(void (*body)(void*), void* argument) : body_(body), argument_(argum
       mmap(nullptr, kGuardBytes + kStackBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   require(stack_ != MAP_FAILED, "[simt] no memory for the stack of a host-run CUDA thread");
   LADARTS_CHECK(mprotect(stack_, kGuardBytes, PROT_NONE) == 0);
+  tsan_inside_ = tsan_make_fiber();
 #if defined(__x86_64__)
   auto* top = reinterpret_cast<uintptr_t*>(static_cast<char*>(stack_) + kGuardBytes + kStackBytes);
   // As if enter() had been called: a return address of zero below an aligned top, then the six registers.
@@ -88,6 +90,7 @@ Fiber::Fiber(void (*body)(void*), void* argument) : body_(body), argument_(argum
 }
 
 Fiber::~Fiber() {
+  tsan_destroy_fiber(tsan_inside_);
   munmap(stack_, kGuardBytes + kStackBytes);
 }
 
@@ -102,6 +105,8 @@ void Fiber::resume() {
   void* saved = nullptr;
   starting = this;
   leave_stack(&saved, static_cast<char*>(stack_) + kGuardBytes, kStackBytes);
+  tsan_outside_ = tsan_this_fiber();
+  tsan_switch(tsan_inside_);
 #if defined(__x86_64__)
   ladarts_switch_stack(&outside_, inside_);
 #else
@@ -113,6 +118,7 @@ void Fiber::resume() {
 void Fiber::suspend() {
   void* saved = nullptr;
   leave_stack(&saved, outside_bottom_, outside_bytes_);
+  tsan_switch(tsan_outside_);
 #if defined(__x86_64__)
   ladarts_switch_stack(&inside_, outside_);
 #else

@@ -32,6 +32,9 @@ class Fiber {
 #else
   ucontext_t inside_, outside_;
 #endif
+  // For thread sanitizer: this fibre, and the one that resumed it.
+  void* tsan_inside_ = nullptr;
+  void* tsan_outside_ = nullptr;
   // For address sanitizer, which has to know on which stack the program is.
   const void* outside_bottom_ = nullptr;
   size_t outside_bytes_ = 0;

@@ -6,27 +6,42 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <tuple>
 #include <type_traits>
+#include <vector>
 
 #include "cuda/host/block.h"
 
 namespace ladarts::simt {
 
+// What a stream points to here; null is the default stream, which records nothing.
+struct LaunchRecorder {
+  bool recording = false;
+  std::vector<std::function<void()>> launches;
+};
+
 template <class... P, class... A>
 void launch(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes, void* stream, A... args) {
-  (void)stream;  // a launch is finished when it returns
   struct Call {
     void (*kernel)(P...);
     std::tuple<P...> args;
-  } call{kernel, {static_cast<P>(args)...}};
-  run_grid(
-      grid, block, shared_bytes,
-      [](void* p) {
-        auto* c = static_cast<Call*>(p);
-        std::apply(c->kernel, c->args);
-      },
-      &call);
+  };
+  auto run = [grid, block, shared_bytes, call = Call{kernel, {static_cast<P>(args)...}}]() mutable {
+    run_grid(
+        grid, block, shared_bytes,
+        [](void* p) {
+          auto* c = static_cast<Call*>(p);
+          std::apply(c->kernel, c->args);
+        },
+        &call);
+  };
+  // A launch is finished when it returns, unless it is recorded.
+  auto* recorder = static_cast<LaunchRecorder*>(stream);
+  if (recorder && recorder->recording)
+    recorder->launches.emplace_back(std::move(run));
+  else
+    run();
 }
 
 template <class T>

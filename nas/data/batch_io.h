@@ -18,11 +18,12 @@ struct ImageSource {
 struct StepBatch {
   Storage images, labels;
 
-  static StepBatch create(int64_t batch, int64_t size);
+  static StepBatch create(int64_t batch, int64_t size, Device device);
 };
 
-inline StepBatch StepBatch::create(int64_t batch, int64_t size) {
-  return {Storage::create({batch, kImageChannels, size, size}), Storage::create({batch}, DType::i32)};
+inline StepBatch StepBatch::create(int64_t batch, int64_t size, Device device) {
+  return {Storage::create({batch, kImageChannels, size, size}, DType::f32, device),
+          Storage::create({batch}, DType::i32, device)};
 }
 
 inline void upload(const Batch& from, const StepBatch& to) {

@@ -6,13 +6,38 @@
 
 #include "core/device.h"
 #include "core/error.h"
-#include "cuda/host/block.h"
+#include "cuda/simt.h"
 #include "tests/support/op_case.h"
 
 namespace ladarts::testing {
 namespace {
 
-class EmulatedMemory : public DeviceMemory {
+class EmulatedRecording : public DeviceRecording {
+ public:
+  explicit EmulatedRecording(std::vector<std::function<void()>> launches) : launches_(std::move(launches)) {}
+  void replay() override {
+    for (auto& launch : launches_) launch();
+  }
+
+ private:
+  std::vector<std::function<void()>> launches_;
+};
+
+class EmulatedStream : public DeviceStream {
+ public:
+  void* handle() override { return &recorder_; }
+  void begin_recording() override { recorder_.recording = true; }
+  std::unique_ptr<DeviceRecording> end_recording() override {
+    recorder_.recording = false;
+    return std::make_unique<EmulatedRecording>(std::exchange(recorder_.launches, {}));
+  }
+  void wait() override {}
+
+ private:
+  simt::LaunchRecorder recorder_;
+};
+
+class EmulatedBackend : public DeviceBackend {
  public:
   int device_count() const override { return 1; }
   void* allocate(Device, size_t bytes) override {
@@ -24,12 +49,17 @@ class EmulatedMemory : public DeviceMemory {
   void upload(Device, void* to, const void* from, size_t bytes) override { std::memcpy(to, from, bytes); }
   void download(Device, void* to, const void* from, size_t bytes) override { std::memcpy(to, from, bytes); }
   void fill_zero(Device, void* to, size_t bytes) override { std::memset(to, 0, bytes); }
+  DeviceStream* stream(Device) override { return &stream_; }
+
+ private:
+  EmulatedStream stream_;
 };
 
 using Kind = simt::ThreadOrder::Kind;
 
 const bool registered = [] {
-  register_device_memory(DeviceKind::cuda, std::make_unique<EmulatedMemory>());
+  register_device_backend(DeviceKind::cuda, std::make_unique<EmulatedBackend>());
+  emulated_device = Device{DeviceKind::cuda, 0};
   set_run_variant = [](int variant) {
     const simt::ThreadOrder orders[] = {{Kind::forward}, {Kind::reverse}, {Kind::random, 7}};
     simt::set_thread_order(orders[variant]);

@@ -171,7 +171,7 @@ TEST_CASE("machine: what identifies a measurement is known", "[predictor][machin
   CHECK(std::regex_match(utc_now(), std::regex(R"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)")));
   CHECK(std::regex_match(library_commit(), std::regex("([0-9a-f]{12,}(-dirty)?)|unknown")));
   CostContext c;
-  describe_cpu(c, 3);
+  describe_device(c, {}, 3);
   CHECK(c.device == m.cpu);
   CHECK(c.threads == 3);
   CHECK(c.library_version == library_version());

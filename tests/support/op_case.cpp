@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <limits>
 
@@ -19,11 +20,6 @@ namespace ladarts::testing {
 
 namespace {
 
-// Where the cases run: on the emulated CUDA device in a test program that links it.
-Device test_device() {
-  return device_memory(DeviceKind::cuda) ? Device{DeviceKind::cuda, 0} : Device{};
-}
-
 constexpr size_t kGuardWords = 16;
 constexpr int32_t kGuard = 0x5afeb10c;
 
@@ -39,7 +35,7 @@ struct GuardedStorage {
     buffer->reserve(bytes + kGuardWords * sizeof(int32_t));
     storage = Storage(buffer, 0, shape, dtype);
 #if defined(__SANITIZE_ADDRESS__)
-    if (test_device().kind == DeviceKind::cuda) {
+    if (emulated_device) {
       __asan_poison_memory_region(storage.data() + bytes, buffer->bytes() - bytes);
       return;
     }
@@ -99,7 +95,7 @@ std::vector<float> seed_for(size_t output, int64_t n) {
 // Records the case `copies` times over the same inputs and runs forward and backward.
 Run execute(const Setup& setup, const std::vector<size_t>& wanted, ThreadPool& pool, bool debug,
             int copies = 1, int runs = 1) {
-  Graph graph;
+  Graph graph(test_device());
   std::vector<Tensor> leaves;
   for (const Storage& s : setup.inputs) leaves.push_back(graph.leaf(s));
   std::vector<Tensor> outputs, seeds;
@@ -130,7 +126,7 @@ Run execute(const Setup& setup, const std::vector<size_t>& wanted, ThreadPool& p
     for (const GuardedStorage& s : *storages)
       s.storage.upload(
           std::vector<float>(size_t(s.storage.shape().elements()), std::numeric_limits<float>::quiet_NaN()));
-  Program program = compile(graph, {.device = test_device(), .pool = &pool, .debug = debug});
+  Program program = compile(graph, {.pool = &pool, .debug = debug});
   for (int r = 0; r < runs; ++r) program.run();
   Run result;
   for (const GuardedStorage& s : bound) {
@@ -225,6 +221,14 @@ void check_finite_differences(Setup& setup, const std::vector<size_t>& wanted, c
 }  // namespace
 
 void (*set_run_variant)(int) = nullptr;
+
+std::optional<Device> emulated_device;
+
+Device test_device() {
+  if (emulated_device) return *emulated_device;
+  const char* name = std::getenv("LADARTS_TEST_DEVICE");
+  return name ? Device::parse(name) : Device{};
+}
 
 void check(const OpCase& c) {
   INFO(c.name);

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -51,10 +52,14 @@ struct OpCase {
   int probes = 24;        // coordinates per input whose finite difference is taken
 };
 
-// Runs all checks with Catch2 assertions; messages name the case. On the CPU, or on the emulated CUDA device
-// in a test program that links tests/cuda/emulated_device.cpp: there thread orders take the place of thread
-// counts.
+// Runs all checks with Catch2 assertions, on test_device(); messages name the case.
 void check(const OpCase& c);
+
+// The emulated CUDA device in a test program that links tests/cuda/emulated_device.cpp, where thread orders
+// take the place of thread counts. Elsewhere what LADARTS_TEST_DEVICE names: cuda for a real GPU, the CPU
+// where it is not set.
+Device test_device();
+extern std::optional<Device> emulated_device;
 
 // Called with 0 (usual), 1 and 2 around runs whose bits must be equal; null where only thread counts vary.
 extern void (*set_run_variant)(int);

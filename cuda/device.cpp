@@ -1,0 +1,167 @@
+// NVIDIA GPUs as devices. Compiled by the host compiler; kernels are in the .cu files beside it.
+#include <cuda_runtime.h>
+
+#include <map>
+#include <memory>
+
+#include "core/device.h"
+#include "core/error.h"
+
+namespace ladarts::cuda {
+namespace {
+
+void check(cudaError_t status, const char* what) {
+  if (status == cudaSuccess) return;
+  fail("[cuda] {}: {} ({})", what, cudaGetErrorString(status), cudaGetErrorName(status));
+}
+
+double mib(size_t bytes) {
+  return double(bytes) / (1 << 20);
+}
+
+// A captured graph, ready to launch.
+class Recording : public DeviceRecording {
+ public:
+  Recording(cudaGraph_t graph, cudaStream_t stream, int device) : stream_(stream), device_(device) {
+    const cudaError_t status = cudaGraphInstantiate(&executable_, graph, 0);
+    cudaGraphDestroy(graph);
+    check(status, "preparing a recorded program");
+  }
+  ~Recording() override {
+    cudaSetDevice(device_);
+    cudaGraphExecDestroy(executable_);
+  }
+  void replay() override {
+    check(cudaSetDevice(device_), "choosing the device");
+    check(cudaGraphLaunch(executable_, stream_), "running a program");
+  }
+
+ private:
+  cudaGraphExec_t executable_ = nullptr;
+  cudaStream_t stream_;
+  int device_;
+};
+
+class Stream : public DeviceStream {
+ public:
+  explicit Stream(int device) : device_(device) {
+    check(cudaSetDevice(device), "choosing the device");
+    check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "making a stream");
+  }
+  // Lives until the program ends, when the driver may be gone already: nothing is released.
+
+  void* handle() override { return stream_; }
+  void begin_recording() override {
+    check(cudaSetDevice(device_), "choosing the device");
+    check(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal), "recording a program");
+  }
+  std::unique_ptr<DeviceRecording> end_recording() override {
+    cudaGraph_t graph = nullptr;
+    check(cudaStreamEndCapture(stream_, &graph), "recording a program");
+    return std::make_unique<Recording>(graph, stream_, device_);
+  }
+  void wait() override { check(cudaStreamSynchronize(stream_), "running a program"); }
+
+ private:
+  cudaStream_t stream_ = nullptr;
+  int device_;
+};
+
+class Backend : public DeviceBackend {
+ public:
+  int device_count() const override {
+    // Any error means that there is no usable GPU; the count is unwritten then.
+    static const int count = [] {
+      int n = 0;
+      return cudaGetDeviceCount(&n) == cudaSuccess ? n : 0;
+    }();
+    return count;
+  }
+
+  std::string what_is_missing() const override {
+    int n = 0, driver = 0;
+    const cudaError_t status = cudaGetDeviceCount(&n);
+    if (cudaDriverGetVersion(&driver) == cudaSuccess && driver == 0) return "no NVIDIA driver";
+    return status == cudaErrorInsufficientDriver
+               ? "an NVIDIA driver that is too old for this build"
+               : fmt::format("no usable NVIDIA GPU ({})", cudaGetErrorString(status));
+  }
+
+  std::vector<std::pair<std::string, std::string>> describe(Device device) const override {
+    cudaDeviceProp p{};
+    check(cudaGetDeviceProperties(&p, device.index), "describing a device");
+    check(cudaSetDevice(device.index), "choosing the device");
+    size_t free = 0, total = 0;
+    check(cudaMemGetInfo(&free, &total), "asking for its memory");
+    int driver = 0, runtime = 0, clock = 0, memory_clock = 0;
+    cudaDriverGetVersion(&driver);
+    cudaRuntimeGetVersion(&runtime);
+    cudaDeviceGetAttribute(&clock, cudaDevAttrClockRate, device.index);
+    cudaDeviceGetAttribute(&memory_clock, cudaDevAttrMemoryClockRate, device.index);
+    auto version = [](int v) { return fmt::format("{}.{}", v / 1000, v % 1000 / 10); };
+    return {{"name", p.name},
+            {"compute capability", fmt::format("{}.{}", p.major, p.minor)},
+            {"multiprocessors", fmt::format("{}", p.multiProcessorCount)},
+            {"memory", fmt::format("{:.0f} MiB, {:.0f} MiB free", mib(total), mib(free))},
+            {"clocks at most", fmt::format("{} MHz, memory {} MHz", clock / 1000, memory_clock / 1000)},
+            {"driver", "CUDA " + version(driver)},
+            {"runtime", "CUDA " + version(runtime)}};
+  }
+
+  void* allocate(Device device, size_t bytes) override {
+    check(cudaSetDevice(device.index), "choosing the device");
+    void* data = nullptr;
+    const cudaError_t status = cudaMalloc(&data, bytes);
+    if (status == cudaErrorMemoryAllocation) {
+      cudaGetLastError();
+      size_t free = 0, total = 0;
+      cudaMemGetInfo(&free, &total);
+      fail(
+          "[cuda] out of memory: {:.1f} MiB asked for, {:.1f} of {:.1f} MiB free on {}; reduce the batch "
+          "size or the "
+          "network's channels",
+          mib(bytes), mib(free), mib(total), device.str());
+    }
+    check(status, "allocating memory");
+    return data;
+  }
+  void release(Device device, void* data) noexcept override {
+    cudaSetDevice(device.index);
+    cudaFree(data);
+  }
+  void upload(Device device, void* to, const void* from, size_t bytes) override {
+    copy(device, to, from, bytes, cudaMemcpyHostToDevice);
+  }
+  void download(Device device, void* to, const void* from, size_t bytes) override {
+    copy(device, to, from, bytes, cudaMemcpyDeviceToHost);
+  }
+  void fill_zero(Device device, void* to, size_t bytes) override {
+    DeviceStream* s = stream(device);
+    check(cudaMemsetAsync(to, 0, bytes, static_cast<cudaStream_t>(s->handle())), "clearing memory");
+    s->wait();
+  }
+
+  DeviceStream* stream(Device device) override {
+    auto& s = streams_[device.index];
+    if (!s) s = std::make_unique<Stream>(device.index);
+    check(cudaSetDevice(device.index), "choosing the device");
+    return s.get();
+  }
+
+ private:
+  void copy(Device device, void* to, const void* from, size_t bytes, cudaMemcpyKind kind) {
+    DeviceStream* s = stream(device);
+    check(cudaMemcpyAsync(to, from, bytes, kind, static_cast<cudaStream_t>(s->handle())), "copying memory");
+    s->wait();
+  }
+
+  std::map<int, std::unique_ptr<Stream>> streams_;
+};
+
+const bool registered = [] {
+  register_device_backend(DeviceKind::cuda, std::make_unique<Backend>());
+  return true;
+}();
+
+}  // namespace
+}  // namespace ladarts::cuda
