@@ -1,5 +1,6 @@
 // Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011): a counter-based
-// generator. The same (key, counter) gives the same numbers on every device and for every thread count.
+// generator. The same (key, counter) gives the same numbers on every device and for every thread count: CUDA
+// kernels call these functions too.
 #pragma once
 
 #include <array>
@@ -10,7 +11,7 @@ namespace ladarts {
 
 using Philox4 = std::array<uint32_t, 4>;
 
-inline Philox4 philox(uint64_t key, uint64_t counter_hi, uint64_t counter_lo) {
+constexpr Philox4 philox(uint64_t key, uint64_t counter_hi, uint64_t counter_lo) {
   uint32_t c0 = uint32_t(counter_lo), c1 = uint32_t(counter_lo >> 32);
   uint32_t c2 = uint32_t(counter_hi), c3 = uint32_t(counter_hi >> 32);
   uint32_t k0 = uint32_t(key), k1 = uint32_t(key >> 32);
@@ -26,7 +27,7 @@ inline Philox4 philox(uint64_t key, uint64_t counter_hi, uint64_t counter_lo) {
   return {c0, c1, c2, c3};
 }
 
-inline float uniform01(uint32_t bits) {
+constexpr float uniform01(uint32_t bits) {
   return float(bits >> 8) * 0x1p-24f;
 }  // [0, 1)
 

@@ -14,7 +14,7 @@ using namespace ladarts::testing;
 namespace {
 
 Storage filled(Shape shape, float low, float high, uint64_t seed) {
-  Storage s = Storage::create(shape);
+  Storage s = test_storage(shape);
   Random random(seed);
   std::vector<float> v(size_t(shape.elements()));
   for (float& e : v) e = random.uniform(low, high);
@@ -122,7 +122,7 @@ TEST_CASE("batch_norm: evaluation matches the double oracle", "[ops][batch_norm]
 }
 
 TEST_CASE("batch_norm: evaluation without running statistics uses those of the batch", "[ops][batch_norm]") {
-  Graph g;
+  Graph g(test_device());
   Tensor x = g.leaf(filled({4, 3, 5, 5}, -1, 1, 3));
   Storage train = g.bind_output(batch_norm(x, {}, {}, {}));
   Storage eval = g.bind_output(batch_norm(x, {}, {}, {}, {.training = false}));
@@ -132,9 +132,9 @@ TEST_CASE("batch_norm: evaluation without running statistics uses those of the b
 
 TEST_CASE("batch_norm: running statistics follow the batches as in PyTorch", "[ops][batch_norm]") {
   const Shape shape{6, 3, 4, 5};
-  Graph g;
-  Storage s = Storage::create(shape);
-  const BatchNormState state{Storage::create({3}), Storage::create({3})};
+  Graph g(test_device());
+  Storage s = test_storage(shape);
+  const BatchNormState state{test_storage({3}), test_storage({3})};
   state.running_var.upload(std::vector<float>{1, 1, 1});
   batch_norm(g.leaf(s), {}, {}, state, {.momentum = 0.25f});  // its output is not used: the update alone runs
   Program p = compile(g);
@@ -157,11 +157,11 @@ TEST_CASE("batch_norm: running statistics follow the batches as in PyTorch", "[o
 
 TEST_CASE("batch_norm: a large mean does not spoil a small variance", "[ops][batch_norm]") {
   const Shape shape{16, 2, 9, 7};
-  Graph g;
+  Graph g(test_device());
   const auto values = filled(shape, 999.5f, 1000.5f, 8).to_vector();
-  Storage s = Storage::create(shape);
+  Storage s = test_storage(shape);
   s.upload(std::span<const float>(values));
-  const BatchNormState state{Storage::create({2}), Storage::create({2})};
+  const BatchNormState state{test_storage({2}), test_storage({2})};
   Storage out = g.bind_output(batch_norm(g.leaf(s), {}, {}, state, {.momentum = 1}));
   compile(g).run();
   Array x(shape);
@@ -185,9 +185,9 @@ TEST_CASE("batch_norm: images of very different means are normalised exactly eno
   Array x(shape);
   auto values = filled(shape, 0, 1, 9).to_vector();
   for (size_t i = 0; i < 64; ++i) values[i] += 300;
-  Storage s = Storage::create(shape);
+  Storage s = test_storage(shape);
   s.upload(std::span<const float>(values));
-  Graph g;
+  Graph g(test_device());
   Storage out = g.bind_output(batch_norm(g.leaf(s), {}, {}, {}));
   compile(g).run();
   x.v.assign(values.begin(), values.end());
@@ -198,15 +198,15 @@ TEST_CASE("batch_norm: images of very different means are normalised exactly eno
 }
 
 TEST_CASE("batch_norm: wrong operands are refused", "[ops][batch_norm]") {
-  Graph g;
-  Tensor x = g.leaf(Storage::create({2, 3, 4, 4})), three = g.leaf(Storage::create({3}));
-  Tensor four = g.leaf(Storage::create({4})), single = g.leaf(Storage::create({1, 3, 1, 1}));
+  Graph g(test_device());
+  Tensor x = g.leaf(test_storage({2, 3, 4, 4})), three = g.leaf(test_storage({3}));
+  Tensor four = g.leaf(test_storage({4})), single = g.leaf(test_storage({1, 3, 1, 1}));
   CHECK_THROWS_WITH(batch_norm(x, four, three, {}),
                     ContainsSubstring("gamma has shape (4); x has 3 channels"));
   CHECK_THROWS_WITH(batch_norm(x, three, {}, {}), ContainsSubstring("both gamma and beta"));
-  CHECK_THROWS_WITH(batch_norm(x, {}, {}, {Storage::create({3}), {}}),
+  CHECK_THROWS_WITH(batch_norm(x, {}, {}, {test_storage({3}), {}}),
                     ContainsSubstring("both running statistics"));
-  CHECK_THROWS_WITH(batch_norm(x, {}, {}, {Storage::create({2}), Storage::create({3})}),
+  CHECK_THROWS_WITH(batch_norm(x, {}, {}, {test_storage({2}), test_storage({3})}),
                     ContainsSubstring("running_mean has shape (2)"));
   CHECK_THROWS_WITH(batch_norm(single, {}, {}, {}), ContainsSubstring("one value a channel"));
   CHECK_THROWS_WITH(batch_norm(three, {}, {}, {}), ContainsSubstring("(N, C, H, W) or (N, C)"));

@@ -20,7 +20,7 @@ float number(const RandomState& s, uint32_t stream, uint64_t i) {
 }
 
 Storage ones(Shape shape) {
-  Storage s = Storage::create(shape);
+  Storage s = test_storage(shape);
   s.upload(std::span<const float>(std::vector<float>(size_t(shape.elements()), 1.f)));
   return s;
 }
@@ -28,7 +28,7 @@ Storage ones(Shape shape) {
 }  // namespace
 
 TEST_CASE("dropout: the mask is that of Philox, forward and backward", "[ops][dropout]") {
-  RandomState state(0x123456789abcdefu);
+  RandomState state(0x123456789abcdefu, test_device());
   state.set_step(0x100000005u);
   for (Shape shape : {Shape{1}, Shape{3, 5, 7}, Shape{2, 3, 121, 113}})
     for (float rate : {0.f, 0.3f, 0.9f})
@@ -48,8 +48,8 @@ TEST_CASE("dropout: the mask is that of Philox, forward and backward", "[ops][dr
 }
 
 TEST_CASE("drop_path: one factor a sample, forward and backward", "[ops][dropout]") {
-  RandomState state(99);
-  Storage rate = Storage::create({1});
+  RandomState state(99, test_device());
+  Storage rate = test_storage({1});
   for (Shape shape : {Shape{9}, Shape{11, 3, 5, 5}, Shape{64, 4, 32, 32}})
     for (float r : {0.f, 0.2f, 0.75f}) {
       rate.set(r);
@@ -72,9 +72,9 @@ TEST_CASE("drop_path: one factor a sample, forward and backward", "[ops][dropout
 }
 
 TEST_CASE("drop_path: a rate of one drops everything", "[ops][dropout]") {
-  RandomState state(4);
-  Graph g;
-  Storage rate = Storage::create({1});
+  RandomState state(4, test_device());
+  Graph g(test_device());
+  Storage rate = test_storage({1});
   rate.set(1);
   Storage y = g.bind_output(drop_path(g.leaf(ones({8, 3})), g.leaf(rate), state, 0));
   compile(g, {.debug = true}).run();
@@ -83,8 +83,8 @@ TEST_CASE("drop_path: a rate of one drops everything", "[ops][dropout]") {
 
 TEST_CASE("dropout: drops its rate and keeps the mean, anew at each step and stream", "[ops][dropout]") {
   constexpr int64_t kCount = 200000;
-  RandomState state(5);
-  Graph g;
+  RandomState state(5, test_device());
+  Graph g(test_device());
   Tensor x = g.leaf(ones({kCount}));
   Storage a = g.bind_output(dropout(x, 0.3f, state, 0)), b = g.bind_output(dropout(x, 0.3f, state, 1));
   Program p = compile(g);
@@ -110,9 +110,9 @@ TEST_CASE("dropout: drops its rate and keeps the mean, anew at each step and str
 
 TEST_CASE("drop_path: drops its rate over samples", "[ops][dropout]") {
   constexpr int64_t kSamples = 100000;
-  RandomState state(6);
-  Graph g;
-  Storage rate = Storage::create({1});
+  RandomState state(6, test_device());
+  Graph g(test_device());
+  Storage rate = test_storage({1});
   Storage y = g.bind_output(drop_path(g.leaf(ones({kSamples})), g.leaf(rate), state, 2));
   Program p = compile(g);
   for (float r : {0.1f, 0.3f}) {  // the same program at another rate
@@ -134,9 +134,9 @@ TEST_CASE("RandomState: copies share the memory that programs read", "[ops][drop
 }
 
 TEST_CASE("dropout: impossible rates and streams are refused", "[ops][dropout]") {
-  Graph g;
-  RandomState state(1);
-  Tensor x = g.leaf(Storage::create({4})), rate = g.leaf(Storage::create({1}));
+  Graph g(test_device());
+  RandomState state(1, test_device());
+  Tensor x = g.leaf(test_storage({4})), rate = g.leaf(test_storage({1}));
   CHECK_THROWS_WITH(dropout(x, 1.f, state, 0), ContainsSubstring("[dropout] rate 1 is not in [0, 1)"));
   CHECK_THROWS_WITH(dropout(x, -0.1f, state, 0), ContainsSubstring("[dropout] rate"));
   CHECK_THROWS_WITH(dropout(x, 0.1f, state, 0x80000000u), ContainsSubstring("below 2^31"));

@@ -7,11 +7,12 @@
 #include "tests/support/op_case.h"
 
 using namespace ladarts;
+using namespace ladarts::testing;
 
 TEST_CASE("flat: copy and axpy change their target in place", "[ops][flat]") {
-  Graph g;
-  Storage x = Storage::create({100'003}), y = Storage::create({100'003}), saved = Storage::create({100'003}),
-          c = Storage::create({1});
+  Graph g(test_device());
+  Storage x = test_storage({100'003}), y = test_storage({100'003}), saved = test_storage({100'003}),
+          c = test_storage({1});
   std::vector<float> values(100'003);
   for (size_t i = 0; i < values.size(); ++i) values[i] = float(i % 17);
   x.upload(std::span<const float>(values));
@@ -31,22 +32,22 @@ TEST_CASE("flat: copy and axpy change their target in place", "[ops][flat]") {
 }
 
 TEST_CASE("flat: sizes that differ are refused", "[ops][flat]") {
-  Graph g;
-  const Tensor a = g.leaf(Storage::create({3})), b = g.leaf(Storage::create({4}));
+  Graph g(test_device());
+  const Tensor a = g.leaf(test_storage({3})), b = g.leaf(test_storage({4}));
   CHECK_THROWS_WITH(flat_copy(a, b), ContainsSubstring("[flat_copy] sizes differ"));
   CHECK_THROWS_WITH(flat_axpy(a, Tensor{}, a), ContainsSubstring("[flat_axpy] the source is empty"));
 }
 
 TEST_CASE("flat: norm matches the double oracle", "[ops][flat]") {
-  testing::check({.name = "flat_norm",
-                  .inputs = {{.shape = {200'001}}},
-                  .record = [](Graph&, const std::vector<Tensor>& x) { return std::vector{flat_norm(x[0])}; },
-                  .oracle =
-                      [](const std::vector<testing::Array>& x) {
-                        testing::Array y(Shape{1});
-                        for (double v : x[0].v) y.v[0] += v * v;
-                        y.v[0] = std::sqrt(y.v[0]);
-                        return std::vector{y};
-                      },
-                  .gradients = false});
+  check({.name = "flat_norm",
+         .inputs = {{.shape = {200'001}}},
+         .record = [](Graph&, const std::vector<Tensor>& x) { return std::vector{flat_norm(x[0])}; },
+         .oracle =
+             [](const std::vector<Array>& x) {
+               Array y(Shape{1});
+               for (double v : x[0].v) y.v[0] += v * v;
+               y.v[0] = std::sqrt(y.v[0]);
+               return std::vector{y};
+             },
+         .gradients = false});
 }

@@ -6,8 +6,10 @@
 #include "core/philox.h"
 #include "core/program.h"
 #include "tests/support/catch.h"
+#include "tests/support/op_case.h"
 
 using namespace ladarts;
+using namespace ladarts::testing;
 
 namespace {
 
@@ -21,7 +23,7 @@ std::vector<float> random_values(int64_t n, uint64_t seed) {
 }
 
 Storage vector_of(const std::vector<float>& v) {
-  Storage s = Storage::create({int64_t(v.size())});
+  Storage s = test_storage({int64_t(v.size())});
   s.upload(std::span<const float>(v));
   return s;
 }
@@ -43,9 +45,9 @@ TEST_CASE("sgd_update: momentum, weight decay and a changing rate follow PyTorch
           "[ops][optimizer]") {
   for (float decay : {0.f, 0.05f})
     for (float momentum : {0.f, 0.9f}) {
-      Graph g;
-      Storage value = vector_of(random_values(kCount, 1)), grad = Storage::create({kCount});
-      Storage buf = Storage::create({kCount}), lr = Storage::create({1});
+      Graph g(test_device());
+      Storage value = vector_of(random_values(kCount, 1)), grad = test_storage({kCount});
+      Storage buf = test_storage({kCount}), lr = test_storage({1});
       sgd_update(g.leaf(value), g.leaf(grad), g.leaf(buf), g.leaf(lr), {momentum, decay});
       Program p = compile(g);
       const auto start = value.to_vector();
@@ -69,10 +71,10 @@ TEST_CASE("sgd_update: momentum, weight decay and a changing rate follow PyTorch
 TEST_CASE("adam_update: bias correction and weight decay follow PyTorch's formula", "[ops][optimizer]") {
   for (AdamDesc desc : {AdamDesc{}, AdamDesc{.beta1 = 0.5f, .beta2 = 0.999f, .weight_decay = 1e-3f},
                         AdamDesc{.beta1 = 0, .beta2 = 0.5f, .eps = 0.1f}}) {
-    Graph g;
-    Storage value = vector_of(random_values(kCount, 2)), grad = Storage::create({kCount});
-    Storage m = Storage::create({kCount}), v = Storage::create({kCount});
-    Storage steps = Storage::create({1}), lr = Storage::create({1});
+    Graph g(test_device());
+    Storage value = vector_of(random_values(kCount, 2)), grad = test_storage({kCount});
+    Storage m = test_storage({kCount}), v = test_storage({kCount});
+    Storage steps = test_storage({1}), lr = test_storage({1});
     adam_update(g.leaf(value), g.leaf(grad), g.leaf(m), g.leaf(v), g.leaf(steps), g.leaf(lr), desc);
     Program p = compile(g);
     const double b1 = double(desc.beta1), b2 = double(desc.beta2);
@@ -105,7 +107,7 @@ TEST_CASE("clip_norm: scales only what is too long, and reports the length befor
   for (float d : start) norm += double(d) * double(d);
   norm = std::sqrt(norm);
   for (float limit : {5.f, 1000.f}) {
-    Graph g;
+    Graph g(test_device());
     Storage grad = vector_of(start);
     Storage out = g.bind_output(clip_norm(g.leaf(grad), limit));
     compile(g).run();
@@ -122,8 +124,8 @@ TEST_CASE("clip_norm: scales only what is too long, and reports the length befor
 }
 
 TEST_CASE("clip_norm: a gradient of zeros stays zero", "[ops][optimizer]") {
-  Graph g;
-  Storage grad = Storage::create({100});
+  Graph g(test_device());
+  Storage grad = test_storage({100});
   Storage norm = g.bind_output(clip_norm(g.leaf(grad), 1));
   compile(g, {.debug = true}).run();
   CHECK(norm.item() == 0);
@@ -133,10 +135,10 @@ TEST_CASE("clip_norm: a gradient of zeros stays zero", "[ops][optimizer]") {
 TEST_CASE("optimizer: the same bits for any number of threads", "[ops][optimizer]") {
   auto run = [](int threads) {
     ThreadPool pool(threads);
-    Graph g;
+    Graph g(test_device());
     Storage value = vector_of(random_values(kCount, 5)), grad = vector_of(random_values(kCount, 6));
-    Storage m = Storage::create({kCount}), v = Storage::create({kCount});
-    Storage steps = Storage::create({1}), lr = Storage::create({1});
+    Storage m = test_storage({kCount}), v = test_storage({kCount});
+    Storage steps = test_storage({1}), lr = test_storage({1});
     lr.set(0.1f);
     clip_norm(g.leaf(grad), 3);
     sgd_update(g.leaf(value), g.leaf(grad), g.leaf(m), g.leaf(lr), {.weight_decay = 0.1f});
@@ -151,9 +153,8 @@ TEST_CASE("optimizer: the same bits for any number of threads", "[ops][optimizer
 }
 
 TEST_CASE("optimizer: wrong operands are refused", "[ops][optimizer]") {
-  Graph g;
-  Tensor four = g.leaf(Storage::create({4})), five = g.leaf(Storage::create({5})),
-         one = g.leaf(Storage::create({1}));
+  Graph g(test_device());
+  Tensor four = g.leaf(test_storage({4})), five = g.leaf(test_storage({5})), one = g.leaf(test_storage({1}));
   Tensor computed = g.add(std::make_shared<SgdUpdate>(SgdDesc{}), {}, {{Shape{4}}})[0];
   CHECK_THROWS_WITH(sgd_update(four, five, four, one),
                     ContainsSubstring("[sgd_update] value has shape (4), grad has shape (5)"));

@@ -54,8 +54,8 @@ TEST_CASE("segment_softmax: the edges of each node sum to one", "[ops][softmax]"
 }
 
 TEST_CASE("softmax: large values neither overflow nor vanish", "[ops][softmax]") {
-  Graph g;
-  Storage s = Storage::create({2, 3});
+  Graph g(test_device());
+  Storage s = test_storage({2, 3});
   s.upload(std::vector<float>{1e4f, 1e4f, -1e4f, -3e38f, -3e38f, 3e38f});
   Storage out = g.bind_output(softmax(g.leaf(s)));
   compile(g, {.debug = true}).run();
@@ -63,8 +63,8 @@ TEST_CASE("softmax: large values neither overflow nor vanish", "[ops][softmax]")
 }
 
 TEST_CASE("softmax: segments that do not fit are refused", "[ops][softmax]") {
-  Graph g;
-  Tensor x = g.leaf(Storage::create({14})), matrix = g.leaf(Storage::create({2, 7}));
+  Graph g(test_device());
+  Tensor x = g.leaf(test_storage({14})), matrix = g.leaf(test_storage({2, 7}));
   CHECK_THROWS_WITH(segment_softmax(x, {2, 3, 4}),
                     ContainsSubstring("segments hold 9 elements, x has shape (14)"));
   CHECK_THROWS_WITH(segment_softmax(x, {14, 0}), ContainsSubstring("a segment has 0 elements"));

@@ -60,6 +60,9 @@ void check(const OpCase& c);
 // where it is not set.
 Device test_device();
 extern std::optional<Device> emulated_device;
+inline Storage test_storage(Shape shape, DType dtype = DType::f32) {
+  return Storage::create(shape, dtype, test_device());
+}
 
 // Called with 0 (usual), 1 and 2 around runs whose bits must be equal; null where only thread counts vary.
 extern void (*set_run_variant)(int);

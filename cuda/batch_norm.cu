@@ -1,0 +1,78 @@
+#include "cuda/batch_norm.cuh"
+
+#include <algorithm>
+
+#include "cuda/elementwise.cuh"
+#include "cuda/kernel.h"
+#include "ops/batch_norm.h"
+
+namespace ladarts::cuda {
+namespace {
+
+// Chunks by shape alone, so that sums have one order on every GPU: about 4096 elements each, 128 at most.
+NormLayout layout_of(const Shape& shape) {
+  const int64_t plane = shape.rank() == 4 ? shape[2] * shape[3] : 1;
+  const int64_t per_chunk = std::max({int64_t{1}, 4096 / plane, (shape[0] + 127) / 128});
+  return {shape[0], shape[1], plane, (shape[0] + per_chunk - 1) / per_chunk, per_chunk};
+}
+
+size_t sums_bytes(const NormLayout& l) {
+  return size_t(l.channels * l.chunks) * sizeof(Two);
+}
+
+template <class Term, class Finish>
+void channel_sums(Term term, Finish finish, const NormLayout& l, std::byte* workspace, void* stream) {
+  auto* sums = reinterpret_cast<Two*>(workspace);
+  simt::launch(channel_sums_kernel<Term>, dim3(unsigned(l.chunks), unsigned(l.channels)),
+               dim3(kReduceThreads), 2 * kReduceThreads * sizeof(double), stream, term, l, sums);
+  for_each(FinishChannels<Finish>{finish, sums, l.chunks}, l.channels, stream);
+}
+
+void batch_norm_forward(const BatchNorm& op, const KernelArgs& a) {
+  const Shape& shape = a.in_shape(0);
+  const NormLayout l = layout_of(shape);
+  const float* gamma = op.has_affine ? a.in(1) : nullptr;
+  const float* beta = op.has_affine ? a.in(2) : nullptr;
+  const int running = op.has_affine ? 3 : 1;
+  if (op.batch_statistics)
+    channel_sums(CenteredTerm{a.in(0), l.plane},
+                 FinishMoments{a.in(0), l.plane, double(l.images * l.plane), op.eps, op.momentum, a.out(1),
+                               a.out(2), op.has_running ? a.updated(running) : nullptr,
+                               op.has_running ? a.updated(running + 1) : nullptr},
+                 l, a.workspace, a.stream);
+  else
+    for_each(CopyMoments{a.in(running), a.in(running + 1), op.eps, a.out(1), a.out(2)}, l.channels, a.stream);
+  elementwise(Normalised{a.in(0), a.out(1), a.out(2), gamma, beta, size32(l.channels), size32(l.plane)},
+              a.out(0), size32(shape.elements()), false, a.stream);
+}
+size_t forward_workspace(const BatchNorm& op, const NodeShapes& s) {
+  return op.batch_statistics ? sums_bytes(layout_of(s.inputs[0])) : 0;
+}
+
+// The coefficients lie behind the sums.
+void batch_norm_backward(const BatchNormGrad& op, const KernelArgs& a) {
+  const Shape& shape = a.in_shape(0);
+  const NormLayout l = layout_of(shape);
+  const int gamma_at = op.wants_x ? 1 : 0, beta_at = gamma_at + (op.wants_gamma ? 1 : 0);
+  float* const coefficients = op.wants_x ? reinterpret_cast<float*>(a.workspace + sums_bytes(l)) : nullptr;
+  channel_sums(
+      GradientTerm{a.in(0), a.in(1), a.in(2)},
+      FinishGradient{a.in(3), op.has_affine ? a.in(4) : nullptr, double(l.images * l.plane),
+                     op.batch_statistics, coefficients, op.wants_gamma ? a.out(gamma_at) : nullptr,
+                     op.wants_beta ? a.out(beta_at) : nullptr, op.wants_gamma && a.accumulate(gamma_at),
+                     op.wants_beta && a.accumulate(beta_at)},
+      l, a.workspace, a.stream);
+  if (op.wants_x)
+    elementwise(NormalisedGrad{a.in(0), a.in(1), a.in(2), coefficients, size32(l.channels), size32(l.plane)},
+                a.out(0), size32(shape.elements()), a.accumulate(0), a.stream);
+}
+size_t backward_workspace(const BatchNormGrad&, const NodeShapes& s) {
+  const NormLayout l = layout_of(s.inputs[0]);
+  return sums_bytes(l) + size_t(3 * l.channels) * sizeof(float);
+}
+
+LADARTS_CUDA_KERNEL(BatchNorm, batch_norm_forward, forward_workspace)
+LADARTS_CUDA_KERNEL(BatchNormGrad, batch_norm_backward, backward_workspace)
+
+}  // namespace
+}  // namespace ladarts::cuda
