@@ -103,14 +103,6 @@ void conv2d_grad_input(const Conv2dGradInput& op, const KernelArgs& a) {
        g.cg, g.n * g.h * g.w, g.og * g.kh * g.kw, g.groups, a.stream);
 }
 
-template <int T>
-void depthwise_grad_weight(const Conv2dGeometry& g, const Chunks& chunks, const KernelArgs& a,
-                           float* partials) {
-  const dim3 grid(unsigned(chunks.count), unsigned(g.c), unsigned((g.kh * g.kw + T - 1) / T));
-  simt::launch(depthwise_grad_weight_kernel<T>, grid, dim3(kPlaneThreads), grad_weight_shared_bytes(T),
-               a.stream, ConvShape(g), size32(chunks.images), a.in(0), a.in(1), partials);
-}
-
 void conv2d_grad_weight(const Conv2dGradWeight& op, const KernelArgs& a) {
   const Conv2dGeometry g = conv2d_geometry(op.desc, a.in_shape(1), a.out_shape(0));
   check_sizes(g);
@@ -119,10 +111,12 @@ void conv2d_grad_weight(const Conv2dGradWeight& op, const KernelArgs& a) {
   const uint32_t count = size32(chunks.count), images = size32(chunks.images);
   float* const partials = reinterpret_cast<float*>(a.workspace);
   if (g.depthwise()) {
-    if (g.kh * g.kw <= 9)
-      depthwise_grad_weight<9>(g, chunks, a, partials);
-    else
-      depthwise_grad_weight<25>(g, chunks, a, partials);
+    with_kernel_size(g, [&](auto k) {
+      constexpr int K = decltype(k)::value, T = grad_weight_taps(K);
+      const dim3 grid(count, unsigned(g.c), unsigned((g.kh * g.kw + T - 1) / T));
+      simt::launch(depthwise_grad_weight_kernel<K>, grid, dim3(kPlaneThreads), grad_weight_shared_bytes(T),
+                   a.stream, s, images, a.in(0), a.in(1), partials);
+    });
   } else {
     gemm(ChunkOutputs{s, a.in(0), count, images}, ChunkPatches{s, a.in(1), count, images},
          StorePartial{partials, count, s.outputs, s.group_outputs, size32(g.taps())}, g.og, g.taps(),

@@ -13,6 +13,10 @@ namespace {
 constexpr int kPlaneThreads = 256;
 constexpr int kSumParts = 8;  // threads that add up one tap's sums
 
+// Taps whose sums a thread keeps: all of a 3 x 3 or 5 x 5 kernel, 16 at a time of others.
+constexpr int grad_weight_taps(int k) {
+  return k ? k * k : 16;
+}
 constexpr size_t grad_weight_shared_bytes(int taps) {
   return size_t(taps) * ((kPlaneThreads + kSumParts) * sizeof(float) + kSumParts * sizeof(double));
 }
@@ -141,12 +145,14 @@ __global__ void __launch_bounds__(kPlaneThreads)
 // cache; 8 bytes moved per pixel and group of taps. Shared
 // memory: T rows of 264 floats (so that the 8 threads of neighbouring taps read other banks) and 8 doubles
 // per tap, 27.4 KiB for 25 taps. Run on the host only.
-template <int T>
+template <int K>
 __global__ void __launch_bounds__(kPlaneThreads)
     depthwise_grad_weight_kernel(ConvShape s, uint32_t images_per_chunk, const float* d_y, const float* x,
                                  float* partials) {
   SIMT_DYNAMIC_SHARED(float, sums);
-  const uint32_t c = blockIdx.y, first_tap = blockIdx.z * T, taps = s.kernel_height * s.kernel_width;
+  constexpr int T = grad_weight_taps(K);
+  const uint32_t kernel_width = K ? K : s.kernel_width, taps = K ? K * K : s.kernel_height * kernel_width;
+  const uint32_t c = blockIdx.y, first_tap = K ? 0 : blockIdx.z * T;
   const uint32_t first = blockIdx.x * images_per_chunk;
   const uint32_t last = first + images_per_chunk < s.images ? first + images_per_chunk : s.images;
   const uint32_t pixels = s.out_height * s.out_width;
@@ -159,8 +165,8 @@ __global__ void __launch_bounds__(kPlaneThreads)
 #pragma unroll
     for (uint32_t k = 0; k < T; ++k) {
       const uint32_t tap = first_tap + k;
-      const int row = int(i) * s.stride - s.padding + int(tap / s.kernel_width) * s.dilation;
-      const int column = int(j) * s.stride - s.padding + int(tap % s.kernel_width) * s.dilation;
+      const int row = int(i) * s.stride - s.padding + int(tap / kernel_width) * s.dilation;
+      const int column = int(j) * s.stride - s.padding + int(tap % kernel_width) * s.dilation;
       if (tap >= taps || row < 0 || column < 0 || row >= int(s.height) || column >= int(s.width)) continue;
       const float v = from[row * int(s.width) + column];
       sum[k] += g * (s.relu_input && v < 0.f ? 0.f : v);
