@@ -56,7 +56,7 @@ void batch_norm_backward(const BatchNormGrad& op, const KernelArgs& a) {
   const int gamma_at = op.wants_x ? 1 : 0, beta_at = gamma_at + (op.wants_gamma ? 1 : 0);
   float* const coefficients = op.wants_x ? reinterpret_cast<float*>(a.workspace + sums_bytes(l)) : nullptr;
   channel_sums(
-      GradientTerm{a.in(0), a.in(1), a.in(2)},
+      NormGradientTerm{a.in(0), a.in(1), a.in(2)},
       FinishGradient{a.in(3), op.has_affine ? a.in(4) : nullptr, double(l.images * l.plane),
                      op.batch_statistics, coefficients, op.wants_gamma ? a.out(gamma_at) : nullptr,
                      op.wants_beta ? a.out(beta_at) : nullptr, op.wants_gamma && a.accumulate(gamma_at),

@@ -109,7 +109,7 @@ struct Normalised {
 };
 
 // Of d_y and d_y (x - mean).
-struct GradientTerm {
+struct NormGradientTerm {
   const float *x, *d_y, *mean;
   __device__ void operator()(int64_t c, int64_t i, float& s, float& t) const {
     s += d_y[i];

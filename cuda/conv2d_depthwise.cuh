@@ -32,13 +32,32 @@ struct PlaneTiles {
   __device__ int values() const { return planes * side * side; }
 };
 
-// Loads the source part whose first row and column are (row, column) of one plane, zeros outside of it.
-__device__ inline void load_part(float* part, int side, const float* plane, int height, int width, int row,
-                                 int column, bool relu, int thread, int threads) {
-  for (int e = thread; e < side * side; e += threads) {
+// Planes as a kernel reads them: the first `channels` of `all_channels` of each image, each times its scale
+// plus its shift, then max(., 0).
+struct SourcePlanes {
+  const float* x;
+  uint32_t channels, all_channels;
+  const float* affine;  // (2, channels): scale, shift; null: none
+  bool relu;
+
+  // Plane p counts channels first, then images.
+  __device__ const float* plane(uint32_t p, int64_t pixels) const {
+    return x + (int64_t(p / channels) * all_channels + p % channels) * pixels;
+  }
+  __device__ float value(float v, uint32_t channel) const {
+    if (affine) v = v * affine[channel] + affine[channels + channel];
+    return relu && v < 0.f ? 0.f : v;
+  }
+};
+
+// Loads the part of plane p whose first row and column are (row, column), zeros outside of the plane.
+__device__ inline void load_part(float* part, int side, const SourcePlanes& source, uint32_t p, int height,
+                                 int width, int row, int column) {
+  const float* const plane = source.plane(p, int64_t(height) * width);
+  const uint32_t channel = p % source.channels;
+  for (int e = int(threadIdx.x); e < side * side; e += kPlaneThreads) {
     const int r = row + e / side, c = column + e % side;
-    const float v = r >= 0 && c >= 0 && r < height && c < width ? plane[r * width + c] : 0.f;
-    part[e] = relu && v < 0.f ? 0.f : v;
+    part[e] = r >= 0 && c >= 0 && r < height && c < width ? source.value(plane[r * width + c], channel) : 0.f;
   }
 }
 
@@ -48,27 +67,26 @@ struct TilePosition {
   int row, column;
   bool exists;
   __device__ TilePosition(const PlaneTiles& t, int slot)
-      : plane(blockIdx.y * uint32_t(t.planes) + uint32_t(slot)),
-        row(int(blockIdx.x) / t.across * t.side),
-        column(int(blockIdx.x) % t.across * t.side),
+      : plane(blockIdx.x * uint32_t(t.planes) + uint32_t(slot)),
+        row(int(blockIdx.y) / t.across * t.side),
+        column(int(blockIdx.y) % t.across * t.side),
         exists(plane < t.all_planes) {}
 };
 
 // y[n, c, i, j] = bias[c] + sum over p, q of w[c, p, q] x[n, c, i s - pad + p d, j s - pad + q d].
-// Grid (tiles of a plane, planes / t.planes), 256 threads. Reads x once (and the border of each tile again),
+// Grid (planes / t.planes, tiles of a plane), 256 threads. Reads x once (and the border of each tile again),
 // writes y once. Shared memory: planes * source_side^2 floats: 5.1 KiB for 32 x 32 and 5 x 5. Run on the host
 // only.
 template <int K>
 __global__ void __launch_bounds__(kPlaneThreads)
-    depthwise_kernel(ConvShape s, PlaneTiles t, const float* x, const float* w, const float* bias, float* y) {
+    depthwise_kernel(ConvShape s, PlaneTiles t, SourcePlanes x, const float* w, const float* bias, float* y) {
   SIMT_DYNAMIC_SHARED(float, shared);
   const int part = t.source_side * t.source_side, me = int(threadIdx.x);
   for (int slot = 0; slot < t.planes; ++slot) {
     const TilePosition at(t, slot);
     if (at.exists)
-      load_part(shared + slot * part, t.source_side, x + int64_t(at.plane) * s.height * s.width,
-                int(s.height), int(s.width), at.row * s.stride - s.padding, at.column * s.stride - s.padding,
-                s.relu_input, me, kPlaneThreads);
+      load_part(shared + slot * part, t.source_side, x, at.plane, int(s.height), int(s.width),
+                at.row * s.stride - s.padding, at.column * s.stride - s.padding);
   }
   __syncthreads();
   const int kh = K ? K : int(s.kernel_height), kw = K ? K : int(s.kernel_width);
@@ -109,9 +127,9 @@ __global__ void __launch_bounds__(kPlaneThreads)
   for (int slot = 0; slot < t.planes; ++slot) {
     const TilePosition at(t, slot);
     if (at.exists)
-      load_part(shared + slot * part, t.source_side, d_y + int64_t(at.plane) * s.out_height * s.out_width,
-                int(s.out_height), int(s.out_width), first_output(at.row, kh), first_output(at.column, kw),
-                false, me, kPlaneThreads);
+      load_part(shared + slot * part, t.source_side,
+                SourcePlanes{d_y, s.channels, s.channels, nullptr, false}, at.plane, int(s.out_height),
+                int(s.out_width), first_output(at.row, kh), first_output(at.column, kw));
   }
   __syncthreads();
   for (int e = me; e < t.values(); e += kPlaneThreads) {
@@ -147,7 +165,7 @@ __global__ void __launch_bounds__(kPlaneThreads)
 // per tap, 27.4 KiB for 25 taps. Run on the host only.
 template <int K>
 __global__ void __launch_bounds__(kPlaneThreads)
-    depthwise_grad_weight_kernel(ConvShape s, uint32_t images_per_chunk, const float* d_y, const float* x,
+    depthwise_grad_weight_kernel(ConvShape s, uint32_t images_per_chunk, const float* d_y, SourcePlanes x,
                                  float* partials) {
   SIMT_DYNAMIC_SHARED(float, sums);
   constexpr int T = grad_weight_taps(K);
@@ -161,15 +179,14 @@ __global__ void __launch_bounds__(kPlaneThreads)
     const uint32_t image = first + e / pixels, i = e % pixels / s.out_width, j = e % s.out_width;
     const int64_t plane = int64_t(image) * s.channels + c;
     const float g = d_y[plane * pixels + e % pixels];
-    const float* const from = x + plane * s.height * s.width;
+    const float* const from = x.plane(uint32_t(plane), int64_t(s.height) * s.width);
 #pragma unroll
     for (uint32_t k = 0; k < T; ++k) {
       const uint32_t tap = first_tap + k;
       const int row = int(i) * s.stride - s.padding + int(tap / kernel_width) * s.dilation;
       const int column = int(j) * s.stride - s.padding + int(tap % kernel_width) * s.dilation;
       if (tap >= taps || row < 0 || column < 0 || row >= int(s.height) || column >= int(s.width)) continue;
-      const float v = from[row * int(s.width) + column];
-      sum[k] += g * (s.relu_input && v < 0.f ? 0.f : v);
+      sum[k] += g * x.value(from[row * int(s.width) + column], c);
     }
   }
   // 8 threads per tap add up 32 sums each, then one the 8.

@@ -10,7 +10,7 @@ namespace ladarts {
 ArchitectureParameters::ArchitectureParameters(SearchSpace space, bool edge_normalisation, uint64_t seed,
                                                Device device)
     : space_(std::move(space)), edge_normalisation_(edge_normalisation), set_(seed, device) {
-  Graph declarations;
+  Graph declarations(device);
   for (int t = 0; t < int(space_.cell_types.size()); ++t) record_alpha(declarations, t);
   for (int t = 0; t < int(space_.cell_types.size()); ++t) record_beta(declarations, t);
   set_.values();

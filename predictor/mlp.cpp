@@ -44,7 +44,7 @@ MlpRegressor::MlpRegressor(int64_t features, const MlpOptions& options, Device d
       shift_(Storage::create(Shape{1}, DType::f32, device)) {
   check(options, features);
   scale_.set(1);
-  Graph declaration;
+  Graph declaration(device);
   for (int k = 0; k < members_; ++k) declare(declaration, k);
   layers_.values();
   if (linear_skip_) skips_.values();

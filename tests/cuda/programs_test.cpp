@@ -1,0 +1,140 @@
+// Whole programs on host-run CUDA kernels against the same programs on the CPU.
+#include <cmath>
+#include <cstring>
+
+#include "core/gradients.h"
+#include "core/philox.h"
+#include "nas/encoding.h"
+#include "nas/search_steps.h"
+#include "ops/batch_norm.h"
+#include "ops/conv2d.h"
+#include "ops/linear.h"
+#include "ops/losses.h"
+#include "ops/pool2d.h"
+#include "predictor/additive.h"
+#include "tests/support/catch.h"
+#include "tests/support/op_case.h"
+
+using namespace ladarts;
+using namespace ladarts::testing;
+
+namespace {
+
+constexpr int kImage = 8, kBatch = 2;
+
+SearchStepConfig config_of(Device device, bool fused) {
+  SearchStepConfig c;
+  c.supernet.space = SearchSpace::load("darts");
+  c.supernet.shape = {.channels = 4, .layers = 3, .classes = 4, .image = kImage};
+  c.supernet.partial_k = 2;
+  c.supernet.edge_normalisation = true;
+  c.supernet.fused = fused;
+  c.lambda = 0.5f;
+  c.batch = kBatch;
+  c.seed = 11;
+  c.device = device;
+  return c;
+}
+
+// A predictor with a different cost for every feature.
+std::unique_ptr<Regressor> some_predictor(const SearchSpace& space, Device device) {
+  std::vector<double> costs(size_t(encoding_size(space)));
+  for (size_t k = 0; k < costs.size(); ++k) costs[k] = 0.2 + 0.01 * double(k % 37);
+  return std::make_unique<AdditiveRegressor>(costs, 1.0, device);
+}
+
+// What one step of each kind leaves behind.
+struct Outcome {
+  std::vector<float> losses, weights, alphas;
+
+  explicit Outcome(const SearchStepConfig& config) {
+    const auto predictor = some_predictor(config.supernet.space, config.device);
+    SearchSteps steps(config, predictor.get());
+    Random random(21);
+    std::vector<float> start = steps.architecture().set().values().to_vector();
+    for (float& v : start) v = random.normal();
+    steps.architecture().set().values().upload(std::span<const float>(start));
+    for (StepBatch* b : {&steps.training_batch(), &steps.validation_batch()}) {
+      std::vector<float> images(size_t(b->images.shape().elements()));
+      for (float& v : images) v = random.normal();
+      std::vector<int32_t> labels(size_t(b->labels.shape().elements()));
+      for (int32_t& v : labels) v = int32_t(random.below(4));
+      b->images.upload(std::span<const float>(images));
+      b->labels.upload(std::span<const int32_t>(labels));
+    }
+    losses.push_back(steps.architecture_step(0.05f).loss);
+    losses.push_back(steps.weight_step(0.05f).loss);
+    losses.push_back(float(steps.relaxed_cost()));
+    weights = steps.weights().values().to_vector();
+    alphas = steps.architecture().set().values().to_vector();
+  }
+};
+
+double largest_difference(const std::vector<float>& a, const std::vector<float>& b) {
+  REQUIRE(a.size() == b.size());
+  double largest = 0;
+  for (size_t i = 0; i < a.size(); ++i) largest = std::max(largest, std::fabs(double(a[i]) - double(b[i])));
+  return largest;
+}
+
+}  // namespace
+
+TEST_CASE("cuda programs: search steps give what they give on the CPU, and the same bits again",
+          "[cuda][programs]") {
+  for (bool fused : {true, false}) {
+    const Outcome cpu(config_of({}, fused)), cuda(config_of(test_device(), fused));
+    INFO("fused " << fused);
+    CHECK(largest_difference(cpu.losses, cuda.losses) < 1e-4);
+    CHECK(largest_difference(cpu.weights, cuda.weights) < 1e-4);
+    // Adam's first steps have the size of the learning rate, whatever the gradient's: noise about zero shows
+    // in full.
+    CHECK(largest_difference(cpu.alphas, cuda.alphas) < 1e-3);
+    if (!fused) continue;
+    const Outcome again(config_of(test_device(), fused));
+    CHECK(again.losses == cuda.losses);
+    CHECK(again.weights == cuda.weights);
+    CHECK(again.alphas == cuda.alphas);
+  }
+}
+
+TEST_CASE("cuda programs: a replay equals the kernels one by one, bit for bit", "[cuda][programs]") {
+  Graph g(test_device());
+  ParameterSet params(3, test_device());
+  Storage x = test_storage({4, 3, 9, 7}), labels = test_storage({4}, DType::i32);
+  std::vector<float> values(size_t(x.shape().elements()));
+  Random random(5);
+  for (float& v : values) v = random.normal();
+  x.upload(std::span<const float>(values));
+  labels.upload(std::vector<int32_t>{0, 2, 1, 1});
+  const Tensor w = params.get(g, "w", {6, 3, 3, 3}, Init::normal(0.3f));
+  const Tensor head = params.get(g, "head", {3, 6}, Init::normal(0.3f));
+  const Tensor features = global_avg_pool(batch_norm(conv2d(g.leaf(x), w, {.padding = 1}), {}, {}, {}));
+  const Tensor loss = cross_entropy(linear(features, head), g.leaf(labels));
+  const Storage out = g.bind_output(loss);
+  gradients(loss, params.leaves(g), {.into = params.gradient_storages()});
+  params.values();
+  Program p = compile(g);
+  std::vector<std::vector<float>> gradients_of, losses;
+  for (int way = 0; way < 3; ++way) {
+    params.gradients().zero();
+    if (way == 0)
+      p.run_node_by_node();
+    else
+      p.run();
+    p.wait();
+    gradients_of.push_back(params.gradients().to_vector());
+    losses.push_back(out.to_vector());
+  }
+  CHECK(losses[0][0] > 0.1f);
+  for (int way : {1, 2}) {
+    CHECK(losses[size_t(way)] == losses[0]);
+    CHECK(std::memcmp(gradients_of[size_t(way)].data(), gradients_of[0].data(),
+                      gradients_of[0].size() * sizeof(float)) == 0);
+  }
+}
+
+TEST_CASE("cuda programs: a storage of another device is refused", "[cuda][programs]") {
+  Graph g(test_device());
+  CHECK_THROWS_WITH(g.leaf(Storage::create({3})),
+                    ContainsSubstring("is kept on cpu, the graph is of cuda:0"));
+}
