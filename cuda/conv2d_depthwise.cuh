@@ -164,7 +164,7 @@ __global__ void __launch_bounds__(kPlaneThreads)
 // memory: T rows of 264 floats (so that the 8 threads of neighbouring taps read other banks) and 8 doubles
 // per tap, 27.4 KiB for 25 taps. Run on the host only.
 template <int K>
-__global__ void __launch_bounds__(kPlaneThreads)
+__global__ void __launch_bounds__(kPlaneThreads, 1)  // one block at least: registers for 25 sums
     depthwise_grad_weight_kernel(ConvShape s, uint32_t images_per_chunk, const float* d_y, SourcePlanes x,
                                  float* partials) {
   SIMT_DYNAMIC_SHARED(float, sums);

@@ -14,29 +14,36 @@ fi
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-failures=0
+# One file: its lines of the table on standard output; the compiler's words on standard error where it fails.
+check() {
+  local file=$1 log=$2/$(basename "$1").log
+  # fmt 9 takes nvcc for a compiler without constexpr.
+  if ! "$nvcc" -std=c++20 -O3 -I. -DFMT_USE_CONSTEXPR=1 --expt-relaxed-constexpr \
+    -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90,code=sm_90 \
+    -Xptxas -v,--warn-on-spills,-Werror -c "$file" -o "$log.o" >"$log" 2>&1; then
+    { echo "check_cuda_static: $file does not pass:"; cat "$log"; } >&2
+    return 1
+  fi
+  c++filt <"$log" | awk '
+    /Compiling entry function/ {
+      kernel = $0; sub(/.*entry function ./, "", kernel); sub(/. for .sm_.*/, "", kernel)
+      arch = $0; sub(/.* for ./, "", arch); sub(/[^a-z0-9_].*/, "", arch)
+    }
+    /bytes spill stores/ { spills = $0; sub(/.*frame, /, "", spills); sub(/ .*/, "", spills) }
+    /Used [0-9]+ registers/ {
+      registers = $0; sub(/.*Used /, "", registers); sub(/ .*/, "", registers)
+      shared = 0
+      if (match($0, /[0-9]+ bytes smem/)) shared = substr($0, RSTART, RLENGTH - 11)
+      gsub(/ladarts::cuda::|\(anonymous namespace\)::|_NV_ANON_NAMESPACE::/, "", kernel)
+      printf "%-6s %9s %7s %7s  %s\n", arch, registers, shared, spills, kernel
+    }'
+}
+export -f check
+export nvcc
+
 printf '%-6s %9s %7s %7s  %s\n' arch registers shared spills kernel
-for file in cuda/*.cu; do
-  for arch in sm_80 sm_90; do
-    # fmt 9 takes nvcc for a compiler without constexpr.
-    if ! "$nvcc" -std=c++20 -O3 -I. -DFMT_USE_CONSTEXPR=1 --expt-relaxed-constexpr -arch="$arch" -Xptxas -v,--warn-on-spills,-Werror \
-      -c "$file" -o "$work/kernel.o" >"$work/log" 2>&1; then
-      echo "check_cuda_static: $file does not pass for $arch:" >&2
-      cat "$work/log" >&2
-      failures=$((failures + 1))
-      continue
-    fi
-    c++filt <"$work/log" | awk -v arch="$arch" '
-      /Compiling entry function/ { sub(/.*entry function ./, ""); sub(/. for .sm_.*/, ""); kernel = $0 }
-      /bytes spill stores/ { spills = $0; sub(/.*frame, /, "", spills); sub(/ .*/, "", spills) }
-      /Used [0-9]+ registers/ {
-        registers = $0; sub(/.*Used /, "", registers); sub(/ .*/, "", registers)
-        shared = 0
-        if (match($0, /[0-9]+ bytes smem/)) shared = substr($0, RSTART, RLENGTH - 11)
-        gsub(/ladarts::cuda::|\(anonymous namespace\)::|_NV_ANON_NAMESPACE::/, "", kernel)
-        printf "%-6s %9s %7s %7s  %s\n", arch, registers, shared, spills, kernel
-      }'
-  done
-done
-((failures == 0)) || { echo "check_cuda_static: $failures failed" >&2; exit 1; }
+if ! printf '%s\n' cuda/*.cu | xargs -P "$(nproc)" -I{} bash -c 'check {} "$0"' "$work" | sort -k5 -k1,1; then
+  echo "check_cuda_static: failed" >&2
+  exit 1
+fi
 echo "check_cuda_static: every kernel compiles for sm_80 and sm_90 without spills"
