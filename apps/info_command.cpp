@@ -7,6 +7,7 @@
 #include "core/device.h"
 #include "core/kernel.h"
 #include "core/thread_pool.h"
+#include "nas/search_space.h"
 #include "predictor/machine.h"
 
 namespace ladarts {
@@ -63,10 +64,17 @@ class InfoCommand : public Command {
   std::string summary() const override {
     return "show the machine, its devices, and what this program was built with";
   }
-  std::string example() const override { return "ladarts info --json"; }
-  void declare(CLI::App&) override {}
+  std::string example() const override {
+    return "ladarts info --json\nladarts info --space darts >my_space.json    # a form to change and give to "
+           "--space";
+  }
+  void declare(CLI::App& app) override {
+    app.add_option("--space", space_, "print a search space as JSON instead: darts, nasbench201 or a file")
+        ->option_text("NAME|FILE");
+  }
 
   Json run(const CommonOptions& common) override {
+    if (!space_.empty()) return Json::parse(SearchSpace::load(space_).to_json());
     const Machine machine = this_machine();
     return {{"ladarts", library_version()},
             {"commit", library_commit()},
@@ -86,6 +94,7 @@ class InfoCommand : public Command {
   }
 
   std::string text(const Json& r) const override {
+    if (!space_.empty()) return r.dump(2) + "\n";
     std::string out;
     auto line = [&](const char* name, const std::string& value) {
       out += fmt::format("{:<18}{}\n", name, value);
@@ -120,6 +129,9 @@ class InfoCommand : public Command {
     line("libraries", libraries);
     return out;
   }
+
+ private:
+  std::string space_;
 };
 
 }  // namespace

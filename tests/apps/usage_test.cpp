@@ -119,6 +119,19 @@ TEST_CASE("info names the machine, the device and the threads in use", "[apps]")
   CHECK_THAT(text.out, ContainsSubstring(info["cpu"].get<std::string>()));
 }
 
+TEST_CASE("info prints a search space in the form that --space reads", "[apps]") {
+  TempFolder folder;
+  const ProgramResult printed = ladarts_program({"info", "--space", "nasbench201"});
+  REQUIRE(printed.code == 0);
+  const std::string file = folder / "space.json";
+  std::ofstream(file) << printed.out;
+  const ProgramResult again = ladarts_program({"info", "--space", file});
+  INFO(again.err);
+  CHECK(again.out == printed.out);
+  const ProgramResult json = ladarts_program({"info", "--space", "nasbench201", "--json"});
+  CHECK(json.json() == printed.json());
+}
+
 TEST_CASE("info follows LADARTS_ISA and refuses what it does not know", "[apps]") {
   const ProgramResult baseline =
       run_program("/usr/bin/env", {"LADARTS_ISA=baseline", LADARTS_PROGRAM, "info", "--json"});
