@@ -13,6 +13,22 @@ if(NOT LADARTS_NVCC)
   return()
 endif()
 
+# A toolkit that is too old, or does not accept this host compiler, is as good as none.
+if(NOT LADARTS_NVCC_CHECKED STREQUAL LADARTS_NVCC)
+  file(WRITE ${CMAKE_BINARY_DIR}/nvcc_check.cu "#include <span>\n__global__ void kernel() {}\n")
+  execute_process(COMMAND ${LADARTS_NVCC} -std=c++20 -ccbin ${CMAKE_CXX_COMPILER} -c ${CMAKE_BINARY_DIR}/nvcc_check.cu
+                          -o ${CMAKE_BINARY_DIR}/nvcc_check.o
+                  RESULT_VARIABLE status OUTPUT_VARIABLE words ERROR_VARIABLE words)
+  if(NOT status EQUAL 0)
+    if(LADARTS_CUDA STREQUAL "ON")
+      message(FATAL_ERROR "${LADARTS_NVCC} does not compile C++20 with ${CMAKE_CXX_COMPILER}:\n${words}")
+    endif()
+    message(STATUS "CUDA backend: off, ${LADARTS_NVCC} does not compile C++20 with ${CMAKE_CXX_COMPILER}")
+    return()
+  endif()
+  set(LADARTS_NVCC_CHECKED ${LADARTS_NVCC} CACHE INTERNAL "")
+endif()
+
 # "native" needs a GPU. Without one: an old and a new generation, and code that newer ones translate when loading it.
 set(architectures ${LADARTS_CUDA_ARCHITECTURES})
 if(architectures STREQUAL "native")
@@ -29,6 +45,10 @@ if(architectures STREQUAL "native")
 endif()
 set(CMAKE_CUDA_ARCHITECTURES ${architectures})
 set(CMAKE_CUDA_COMPILER ${LADARTS_NVCC})
+set(CMAKE_CUDA_HOST_COMPILER ${CMAKE_CXX_COMPILER})
+if(LADARTS_CCACHE)
+  set(CMAKE_CUDA_COMPILER_LAUNCHER ${LADARTS_CCACHE})
+endif()
 enable_language(CUDA)
 find_package(CUDAToolkit REQUIRED)
 set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)

@@ -23,6 +23,7 @@ namespace {
 struct Options {
   int batch = 64, channels = 16, layers = 8, partial_k = 4, threads = 2, repeats = 5;
   bool unfused = false, json = false;
+  Device device;
 };
 
 Options parse(int argc, char** argv) {
@@ -34,6 +35,8 @@ Options parse(int argc, char** argv) {
   app.add_option("--partial-k", o.partial_k, "1: DARTS; 4: PC-DARTS on CIFAR")->check(CLI::PositiveNumber);
   app.add_option("--threads", o.threads)->check(CLI::PositiveNumber);
   app.add_option("--repeats", o.repeats)->check(CLI::PositiveNumber);
+  std::string device = "cpu";
+  app.add_option("--device", device, "cpu, cuda or cuda:INDEX");
   app.add_flag("--unfused", o.unfused, "one op for each layer");
   app.add_flag("--json", o.json, "one JSON object");
   try {
@@ -41,6 +44,7 @@ Options parse(int argc, char** argv) {
   } catch (const CLI::ParseError& e) {
     std::exit(app.exit(e));
   }
+  o.device = Device::parse(device);
   return o;
 }
 
@@ -52,16 +56,16 @@ struct Search {
   Storage weight_loss, architecture_loss;
 
   explicit Search(const Options& o)
-      : architecture(SearchSpace::load("darts"), o.partial_k > 1, 0), weights(0) {
-    const Storage images = Storage::create({o.batch, 3, 32, 32}),
-                  labels = Storage::create({o.batch}, DType::i32);
+      : architecture(SearchSpace::load("darts"), o.partial_k > 1, 0, o.device), weights(0, o.device) {
+    const Storage images = Storage::create({o.batch, 3, 32, 32}, DType::f32, o.device),
+                  labels = Storage::create({o.batch}, DType::i32, o.device);
     fill(images, labels);
     const SupernetConfig config{.space = architecture.space(),
                                 .shape = {.channels = o.channels, .layers = o.layers},
                                 .partial_k = o.partial_k,
                                 .edge_normalisation = o.partial_k > 1,
                                 .fused = !o.unfused};
-    Graph weight_graph, architecture_graph;
+    Graph weight_graph(o.device), architecture_graph(o.device);
     auto loss = [&](Graph& g) {
       const ArchitectureWeights mixture = record_architecture_weights(g, architecture);
       return cross_entropy(record_supernet(g, config, weights, mixture, g.leaf(images)), g.leaf(labels));
@@ -85,7 +89,7 @@ struct Search {
   }
 
   static Tensor state(Graph& g, const Shape& shape, float value = 0) {
-    const Storage s = Storage::create(shape);
+    const Storage s = Storage::create(shape, DType::f32, g.device());
     if (value != 0) s.set(value);
     return g.leaf(s);
   }
@@ -123,10 +127,12 @@ struct StepReport {
 StepReport measure(Program& program, int repeats) {
   using clock = std::chrono::steady_clock;
   program.run();
+  program.wait();
   std::vector<double> ms;
   for (int r = 0; r < repeats; ++r) {
     const auto before = clock::now();
     program.run();
+    program.wait();
     ms.push_back(std::chrono::duration<double, std::milli>(clock::now() - before).count());
   }
   std::sort(ms.begin(), ms.end());
@@ -178,6 +184,7 @@ int main(int argc, char** argv) try {
   const StepReport architecture = measure(search.programs[1], o.repeats);
   if (o.json) {
     const nlohmann::json report = {{"program", "ladarts"},
+                                   {"device", o.device.str()},
                                    {"batch", o.batch},
                                    {"channels", o.channels},
                                    {"layers", o.layers},

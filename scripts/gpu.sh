@@ -1,0 +1,66 @@
+#!/usr/bin/env bash
+# On a machine with an NVIDIA GPU and the CUDA toolkit: builds, runs all tests there, the search step beside the CPU's, and the
+# latency of the published cells. Everything ends up in one JSON file under benchmarks/results/, named after date and device.
+# Usage: scripts/gpu.sh [--no-install]      --no-install where the libraries are there already (CMAKE_PREFIX_PATH)
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+case "${1:-}" in
+  "") scripts/install_deps.sh ;;
+  --no-install) ;;
+  *)
+    sed -n '2,4s/^# //p' "$0" >&2
+    exit 2
+    ;;
+esac
+command -v nvidia-smi >/dev/null || { echo "gpu: there is no NVIDIA driver here (no nvidia-smi)" >&2; exit 1; }
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+cmake --preset release -DLADARTS_CUDA=ON
+cmake --build --preset release --parallel "$(nproc)"
+build/ladarts info --device cuda --json >"$work/info.json"
+
+# A step that fails is part of the result; the others go on.
+failed=()
+step() {
+  local name=$1
+  shift
+  echo "gpu: $name" >&2
+  "$@" >"$work/$name.out" 2>"$work/$name.err" || failed+=("$name")
+  tail -n 3 "$work/$name.out" >&2
+}
+step tests ctest --test-dir build --output-on-failure --output-junit "$work/tests.xml"
+if command -v compute-sanitizer >/dev/null; then
+  LADARTS_TEST_DEVICE=cuda step memory_checker compute-sanitizer --error-exitcode 1 build/tests/gpu_test 'mixture*,separable*'
+fi
+for device in cuda cpu; do
+  step "supernet_step_$device" build/benchmarks/supernet_step_bench --device "$device" --json
+done
+for cell in DARTS_V2 PC_DARTS_cifar; do
+  for batch in 1 32; do
+    step "latency_${cell}_$batch" build/ladarts measure --device cuda --genotype "$cell" --channels 36 --layers 20 \
+      --batch "$batch" --db "$work/latency.db" --json
+  done
+done
+
+name=$(nvidia-smi --query-gpu=name --format=csv,noheader | head -n 1 | tr ' /' '--' | tr '[:upper:]' '[:lower:]')
+mkdir -p benchmarks/results
+result=benchmarks/results/$(date +%F)-$name.json
+{
+  printf '{"date": "%s", "commit": "%s",\n' "$(date +%FT%T%z)" "$(git rev-parse --short HEAD 2>/dev/null || echo unknown)"
+  printf '"driver": "%s",\n' "$(nvidia-smi --query-gpu=driver_version --format=csv,noheader | head -n 1)"
+  printf '"failed": "%s",\n' "${failed[*]:-}"
+  printf '"tests": "%s",\n' "$(grep -E 'tests passed' "$work/tests.out" | tr -d '"')"
+  for json in "$work"/*.out; do
+    [[ $(head -c 1 "$json") != "{" ]] || printf '"%s": %s,\n' "$(basename "$json" .out)" "$(cat "$json")"
+  done
+  printf '"info": %s}\n' "$(cat "$work/info.json")"
+} >"$result"
+echo "gpu: wrote $result" >&2
+((${#failed[@]} > 0)) || exit 0
+for f in "${failed[@]}"; do
+  echo "gpu: $f failed:" >&2
+  tail -n 30 "$work/$f.out" "$work/$f.err" >&2
+done
+exit 1
