@@ -1,31 +1,13 @@
 #include "cuda/batch_norm.cuh"
 
-#include <algorithm>
-
-#include "cuda/elementwise.cuh"
 #include "cuda/kernel.h"
 #include "ops/batch_norm.h"
 
 namespace ladarts::cuda {
 namespace {
 
-// Chunks by shape alone, so that sums have one order on every GPU: about 4096 elements each, 128 at most.
 NormLayout layout_of(const Shape& shape) {
-  const int64_t plane = shape.rank() == 4 ? shape[2] * shape[3] : 1;
-  const int64_t per_chunk = std::max({int64_t{1}, 4096 / plane, (shape[0] + 127) / 128});
-  return {shape[0], shape[1], plane, (shape[0] + per_chunk - 1) / per_chunk, per_chunk};
-}
-
-size_t sums_bytes(const NormLayout& l) {
-  return size_t(l.channels * l.chunks) * sizeof(Two);
-}
-
-template <class Term, class Finish>
-void channel_sums(Term term, Finish finish, const NormLayout& l, std::byte* workspace, void* stream) {
-  auto* sums = reinterpret_cast<Two*>(workspace);
-  simt::launch(channel_sums_kernel<Term>, dim3(unsigned(l.chunks), unsigned(l.channels)),
-               dim3(kReduceThreads), 2 * kReduceThreads * sizeof(double), stream, term, l, sums);
-  for_each(FinishChannels<Finish>{finish, sums, l.chunks}, l.channels, stream);
+  return layout_of(shape[0], shape[1], shape.rank() == 4 ? shape[2] * shape[3] : 1);
 }
 
 void batch_norm_forward(const BatchNorm& op, const KernelArgs& a) {

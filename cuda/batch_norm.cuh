@@ -3,6 +3,9 @@
 // whatever C is.
 #pragma once
 
+#include <algorithm>
+
+#include "cuda/elementwise.cuh"
 #include "cuda/reduce.cuh"
 
 namespace ladarts::cuda {
@@ -56,6 +59,25 @@ struct FinishChannels {
     finish(c, total.first, total.second);
   }
 };
+
+// Chunks by shape alone, so that sums have one order on every GPU: about 4096 elements each, 128 at most.
+inline NormLayout layout_of(int64_t images, int64_t channels, int64_t plane) {
+  const int64_t per_chunk = std::max({int64_t{1}, 4096 / plane, (images + 127) / 128});
+  return {images, channels, plane, (images + per_chunk - 1) / per_chunk, per_chunk};
+}
+
+inline size_t sums_bytes(const NormLayout& l) {
+  return size_t(l.channels * l.chunks) * sizeof(Two);
+}
+
+// sums: sums_bytes(l) of scratch memory.
+template <class Term, class Finish>
+void channel_sums(Term term, Finish finish, const NormLayout& l, void* sums, void* stream) {
+  auto* partial = static_cast<Two*>(sums);
+  simt::launch(channel_sums_kernel<Term>, dim3(unsigned(l.chunks), unsigned(l.channels)),
+               dim3(kReduceThreads), 2 * kReduceThreads * sizeof(double), stream, term, l, partial);
+  for_each(FinishChannels<Finish>{finish, partial, l.chunks}, l.channels, stream);
+}
 
 // Of (x - pivot) and its square. The pivot, the channel's first value, lies within a few deviations of the
 // mean, so that the variance loses few digits however large the mean is.
@@ -144,6 +166,42 @@ struct NormalisedGrad {
     const uint32_t c = uint32_t(i) / plane % channels;
     const float* k = coefficients + 3 * c;
     return k[0] * d_y[i] + (k[1] * (x[i] - mean[c]) + k[2]);
+  }
+};
+
+// The normalisation of y as scale and shift (2, O).
+struct FinishAffine {
+  const float* y;
+  int64_t plane, channels;
+  double count;
+  float eps;
+  float* affine;
+  __device__ void operator()(int64_t o, double first, double second) const {
+    const double shift = first / count, spread = second / count - shift * shift;
+    const double mean = double(y[o * plane]) + shift;
+    const double inverse = 1 / sqrt((spread > 0 ? spread : 0) + double(eps));
+    affine[o] = float(inverse);
+    affine[channels + o] = float(-mean * inverse);
+  }
+};
+
+// What the statistics add to the gradient of y: slope * y + offset, from the gradients of scale and shift,
+// where scale = (variance + eps)^(-1/2), shift = -mean * scale. d_affine null: none of these.
+struct StatisticsGradient {
+  const float *affine, *d_affine;  // (2, O)
+  int64_t channels;
+  double count;
+  float* coefficients;  // (2, O): slope, offset
+  __device__ void operator()(int64_t o) const {
+    double slope = 0, offset = 0;
+    if (d_affine) {
+      const double s = affine[o], mean = -double(affine[channels + o]) / s;
+      const double d_scale = d_affine[o], d_shift = d_affine[channels + o];
+      slope = -s * s * s * (d_scale - mean * d_shift) / count;
+      offset = -s * d_shift / count - slope * mean;
+    }
+    coefficients[o] = float(slope);
+    coefficients[channels + o] = float(offset);
   }
 };
 

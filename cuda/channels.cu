@@ -64,19 +64,11 @@ void shuffle(const ChannelShuffle& op, const KernelArgs& a) {
               a.accumulate(0), a.stream);
 }
 
-void shift(const ShiftSpatial& op, const KernelArgs& a) {
-  const Shape& shape = a.in_shape(0);
-  size32(shape.elements());
-  elementwise(Shifted{a.in(0), int(shape[2]), int(shape[3]), op.by}, a.out(0), shape.elements(),
-              a.accumulate(0), a.stream);
-}
-
 LADARTS_CUDA_KERNEL(Concat, concat)
 LADARTS_CUDA_KERNEL(ConcatGrad, concat_grad)
 LADARTS_CUDA_KERNEL(Slice, slice)
 LADARTS_CUDA_KERNEL(SliceGrad, slice_grad)
 LADARTS_CUDA_KERNEL(ChannelShuffle, shuffle)
-LADARTS_CUDA_KERNEL(ShiftSpatial, shift)
 
 }  // namespace
 }  // namespace ladarts::cuda

@@ -50,16 +50,5 @@ struct Shuffled {
   }
 };
 
-// y[h, w] = x[h + by, w + by] of each plane, zero beyond it.
-struct Shifted {
-  const float* x;
-  int height, width, by;
-  __device__ float operator()(int64_t at) const {
-    const uint32_t i = uint32_t(at);
-    const int w = int(i % uint32_t(width)) + by, h = int(i / uint32_t(width) % uint32_t(height)) + by;
-    return w >= 0 && w < width && h >= 0 && h < height ? x[at + int64_t(by) * width + by] : 0.f;
-  }
-};
-
 }  // namespace
 }  // namespace ladarts::cuda

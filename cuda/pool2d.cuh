@@ -1,6 +1,6 @@
-// Pooling over square windows; x (N, C, H, W), y (N, C, H', W'). One thread per value written; neighbouring
-// threads read neighbouring windows, so that all but the first read of a pixel come from the cache: 4 bytes
-// moved for each element of x and of y.
+// Pooling over square windows; x (N, C, H, W), y (N, c, H', W'), c <= C. One thread per value written;
+// neighbouring threads read neighbouring windows, so that all but the first read of a pixel come from the
+// cache: 4 bytes moved for each element of x and of y.
 #pragma once
 
 #include "cuda/elementwise.cuh"
@@ -12,6 +12,15 @@ namespace {
 struct PoolWindow {
   int kernel, stride, padding;
   int height, width, out_height, out_width;
+  uint32_t channels, all_channels;  // of y and of x
+
+  // The plane of x that plane p of y comes from.
+  __device__ int64_t source(int64_t p) const { return p / channels * all_channels + p % channels; }
+
+  // The plane of y that plane p of x was pooled to; negative: none.
+  __device__ int64_t pooled(int64_t p) const {
+    return p % all_channels < channels ? p / all_channels * channels + p % all_channels : -1;
+  }
 
   // Of output o along a side of `size` pixels: the part of the window inside of the image.
   __device__ int begin(int o) const {
@@ -59,7 +68,7 @@ struct MaxPooled {
   const float* x;
   __device__ float operator()(int64_t i) const {
     const PlanePosition p(i, w.out_height, w.out_width);
-    const float* plane = x + p.plane * w.height * w.width;
+    const float* plane = x + w.source(p.plane) * w.height * w.width;
     return plane[window_maximum(w, plane, p.row, p.column)];
   }
 };
@@ -69,7 +78,7 @@ struct AveragePooled {
   const float* x;
   __device__ float operator()(int64_t i) const {
     const PlanePosition p(i, w.out_height, w.out_width);
-    const float* plane = x + p.plane * w.height * w.width;
+    const float* plane = x + w.source(p.plane) * w.height * w.width;
     const int r0 = w.begin(p.row), r1 = w.end(p.row, w.height);
     const int c0 = w.begin(p.column), c1 = w.end(p.column, w.width);
     float sum = 0;
@@ -86,7 +95,7 @@ struct MaximumIndex {
   int* index;
   __device__ void operator()(int64_t i) const {
     const PlanePosition p(i, w.out_height, w.out_width);
-    index[i] = window_maximum(w, x + p.plane * w.height * w.width, p.row, p.column);
+    index[i] = window_maximum(w, x + w.source(p.plane) * w.height * w.width, p.row, p.column);
   }
 };
 
@@ -98,7 +107,8 @@ struct MaxPooledGrad {
   __device__ float operator()(int64_t i) const {
     const PlanePosition p(i, w.height, w.width);
     const int me = p.row * w.width + p.column;
-    const int64_t base = p.plane * w.out_height * w.out_width;
+    const int64_t base = w.pooled(p.plane) * w.out_height * w.out_width;
+    if (base < 0) return 0.f;
     float sum = 0;
     for (int r = w.first_output(p.row); r < w.end_output(p.row, w.out_height); ++r)
       for (int c = w.first_output(p.column); c < w.end_output(p.column, w.out_width); ++c)
@@ -112,7 +122,8 @@ struct AveragePooledGrad {
   const float* d_y;
   __device__ float operator()(int64_t i) const {
     const PlanePosition p(i, w.height, w.width);
-    const int64_t base = p.plane * w.out_height * w.out_width;
+    const int64_t base = w.pooled(p.plane) * w.out_height * w.out_width;
+    if (base < 0) return 0.f;
     float sum = 0;
     for (int r = w.first_output(p.row); r < w.end_output(p.row, w.out_height); ++r)
       for (int c = w.first_output(p.column); c < w.end_output(p.column, w.out_width); ++c)

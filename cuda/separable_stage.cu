@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "cuda/conv2d_launch.cuh"
+#include "cuda/gradient_sum.cuh"
 #include "cuda/kernel.h"
 #include "ops/separable_stage.h"
 
@@ -33,21 +34,6 @@ struct Geometry {
   }  // elements between the two
   int64_t outputs() const { return pointwise.n * pointwise.o * pointwise.pixels(); }
 };
-
-// Chunks of channel sums: see cuda/batch_norm.cu.
-NormLayout layout_of(int64_t images, int64_t channels, int64_t plane) {
-  const int64_t per_chunk = std::max({int64_t{1}, 4096 / plane, (images + 127) / 128});
-  return {images, channels, plane, (images + per_chunk - 1) / per_chunk, per_chunk};
-}
-size_t sums_bytes(const NormLayout& l) {
-  return size_t(l.channels * l.chunks) * sizeof(Two);
-}
-template <class Term, class Finish>
-void channel_sums(Term term, Finish finish, const NormLayout& l, Two* sums, void* stream) {
-  simt::launch(channel_sums_kernel<Term>, dim3(unsigned(l.chunks), unsigned(l.channels)),
-               dim3(kReduceThreads), 2 * kReduceThreads * sizeof(double), stream, term, l, sums);
-  for_each(FinishChannels<Finish>{finish, sums, l.chunks}, l.channels, stream);
-}
 
 SourcePlanes source_of(const SeparableStage& op, const KernelArgs& a, int input) {
   return {a.in(input), uint32_t(op.channels), size32(a.in_shape(input)[1]),
@@ -150,21 +136,9 @@ void output_gradient(const SeparableStageGrad& op, const KernelArgs& a, int bran
   for_each(StatisticsGradient{a.in(y + 1), b.d_affine >= 0 ? a.in(b.d_affine) : nullptr, channels,
                               double(g.pointwise.n * pixels), scratch.coefficients},
            channels, a.stream);
-  size_t first = 0;
-  do {
-    OutputGradient sum{};
-    sum.y = first == 0 ? a.in(y) : nullptr;
-    sum.coefficients = scratch.coefficients;
-    sum.channels = size32(channels);
-    sum.pixels = size32(pixels);
-    for (; sum.terms < kGradientTerms && first + size_t(sum.terms) < b.d_y.size(); ++sum.terms) {
-      const GradientTerm& t = b.d_y[first + size_t(sum.terms)];
-      sum.term[sum.terms] = {a.in(t.source), t.factors >= 0 ? a.in(t.factors) + t.row * channels : nullptr,
-                             size32(a.in_shape(t.source)[1]), uint32_t(t.step)};
-    }
-    elementwise(sum, scratch.d_y, g.outputs(), first > 0, a.stream);
-    first += kGradientTerms;
-  } while (first < b.d_y.size());
+  std::vector<GradientTermOperand> terms = term_operands(b.d_y, a, channels);
+  terms.push_back({a.in(y), scratch.coefficients, scratch.coefficients + channels, size32(channels), 1});
+  sum_terms(terms, g.pointwise.n, channels, pixels, scratch.d_y, a.stream);
 }
 
 // Weight gradients of a branch; adds to, or with `first` overwrites, d_u of its input.

@@ -8,68 +8,6 @@
 namespace ladarts::cuda {
 namespace {
 
-// The normalisation of y as scale and shift (2, O).
-struct FinishAffine {
-  const float* y;
-  int64_t plane, channels;
-  double count;
-  float eps;
-  float* affine;
-  __device__ void operator()(int64_t o, double first, double second) const {
-    const double shift = first / count, spread = second / count - shift * shift;
-    const double mean = double(y[o * plane]) + shift;
-    const double inverse = 1 / sqrt((spread > 0 ? spread : 0) + double(eps));
-    affine[o] = float(inverse);
-    affine[channels + o] = float(-mean * inverse);
-  }
-};
-
-// What the statistics add to the gradient of y: slope * y + offset, from the gradients of scale and shift,
-// where scale = (variance + eps)^(-1/2), shift = -mean * scale. d_affine null: none of these.
-struct StatisticsGradient {
-  const float *affine, *d_affine;  // (2, O)
-  int64_t channels;
-  double count;
-  float* coefficients;  // (2, O): slope, offset
-  __device__ void operator()(int64_t o) const {
-    double slope = 0, offset = 0;
-    if (d_affine) {
-      const double s = affine[o], mean = -double(affine[channels + o]) / s;
-      const double d_scale = d_affine[o], d_shift = d_affine[channels + o];
-      slope = -s * s * s * (d_scale - mean * d_shift) / count;
-      offset = -s * d_shift / count - slope * mean;
-    }
-    coefficients[o] = float(slope);
-    coefficients[channels + o] = float(offset);
-  }
-};
-
-// The gradient of y (N, O, P): slope * y + offset + the sum of its terms, each some channels of another
-// gradient times a factor (ops/scaled_channels.h). Longer sums take several launches. 4 bytes read for each
-// term and y, 4 written.
-constexpr int kGradientTerms = 16;
-struct GradientTermOperand {
-  const float* d;
-  const float* factors;  // (O), or null: 1
-  uint32_t channels, step;
-};
-struct OutputGradient {
-  GradientTermOperand term[kGradientTerms];
-  int terms;
-  const float *y, *coefficients;  // y null: a later launch of the same sum
-  uint32_t channels, pixels;
-  __device__ float operator()(int64_t at) const {
-    const uint32_t i = uint32_t(at), p = i % pixels, o = i / pixels % channels;
-    const int64_t n = i / pixels / channels;
-    float sum = y ? coefficients[o] * y[at] + coefficients[channels + o] : 0.f;
-    for (int t = 0; t < terms; ++t) {
-      const GradientTermOperand& k = term[t];
-      sum += (k.factors ? k.factors[o] : 1.f) * k.d[(n * k.channels + o * k.step) * pixels + p];
-    }
-    return sum;
-  }
-};
-
 // d_x (N, C, P) from d_u (N, c, P) of u = max(affine(x), 0): scale * d_u where u > 0; zero for the channels
 // from c on.
 struct InputGradient {

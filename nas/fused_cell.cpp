@@ -4,8 +4,9 @@
 #include "core/error.h"
 #include "nas/layers.h"
 #include "nas/supernet_cell.h"
-#include "ops/batch_norm.h"
 #include "ops/channels.h"
+#include "ops/deferred_norm.h"
+#include "ops/factorized_reduce.h"
 #include "ops/mixture.h"
 #include "ops/pool2d.h"
 #include "ops/separable_stage.h"
@@ -22,7 +23,7 @@ class FusedCell {
         space_(cell.config.space),
         params_(params),
         darts_(space_.skeleton.kind == SkeletonKind::darts),
-        layers_(graph, params, {.affine = false, .pool_norm = darts_}),
+        layers_(graph, params, {.affine = false}),
         edges_(size_t(space_.edges())) {}
 
   Tensor record() {
@@ -69,8 +70,11 @@ class FusedCell {
       const bool identity = p.kind == PrimitiveKind::skip_connect && stride == 1;
       const bool separable = p.kind == PrimitiveKind::sep_conv || p.kind == PrimitiveKind::dil_conv;
       if (p.kind == PrimitiveKind::none) continue;
-      if (!separable && !identity && head.dim(1) != part) head = slice_channels(x, 0, part);
-      Tensor pooled;
+      const bool skip = p.kind == PrimitiveKind::skip_connect && darts_;
+      if (!separable && !identity && !shared && !skip && head.dim(1) != part)
+        head = slice_channels(x, 0, part);
+      DeferredNorm pooled;
+      if (shared) pooled = pool(p, x, int(part), stride);
       for (int node = std::max(0, source - space_.inputs + 1); node < space_.nodes; ++node) {
         const int e = space_.edge_index(node, source);
         MixtureEdge& edge = edges_[size_t(e)];
@@ -81,13 +85,34 @@ class FusedCell {
           branches.push_back(first_half(e, p, part));
           candidates.push_back(
               {e, column, p.kernel, p.kind == PrimitiveKind::sep_conv ? name_of(e, p) : std::string()});
+        } else if (shared) {
+          edge.terms.push_back({pooled, column});
+        } else if (skip) {
+          edge.terms.push_back({strided_skip(name_of(e, p), x, part), column});
         } else {
-          if (!shared || !pooled) pooled = layers_.primitive(p, name_of(e, p), head, stride);
-          edge.terms.push_back({{pooled, {}}, column});
+          edge.terms.push_back({{layers_.primitive(p, name_of(e, p), head, stride), {}}, column});
         }
       }
     }
     if (!branches.empty()) record_separable(x, branches, candidates, int(part), stride);
+  }
+
+  DeferredNorm pool(const Primitive& p, Tensor x, int channels, int stride) {
+    const Pool2dDesc desc{
+        .kernel = p.kernel, .stride = stride, .padding = (p.kernel - 1) / 2, .channels = channels};
+    Tensor y = p.kind == PrimitiveKind::max_pool ? max_pool2d(x, desc) : avg_pool2d(x, desc);
+    return darts_ ? defer_norm(y, kNormEps) : DeferredNorm{y, {}};
+  }
+
+  // skip_connect at stride 2.
+  DeferredNorm strided_skip(const std::string& name, Tensor x, int64_t channels) {
+    require(channels % 2 == 0, "[supernet] {} halves the image and needs an even number of channels, not {}",
+            name, channels);
+    const auto half = [&](const char* which) {
+      return params_.get(graph_, name + which, {channels / 2, channels, 1, 1}, Init::fan_in(channels));
+    };
+    const Tensor even = half(".even.weight"), odd = half(".odd.weight");
+    return defer_norm(factorized_reduce(x, even, odd, {.channels = int(channels)}), kNormEps);
   }
 
   void record_separable(Tensor x, const std::vector<SeparableBranch>& branches,

@@ -6,21 +6,25 @@
 #include "core/gradients.h"
 #include "ops/arithmetic.h"
 #include "ops/batch_norm.h"
-#include "ops/channels.h"
+#include "ops/factorized_reduce.h"
 #include "ops/linear.h"
 #include "ops/pool2d.h"
 
 namespace ladarts {
 
+Layers::ConvWeights Layers::weights(const std::string& name, int64_t outputs, int64_t inputs, int kernel,
+                                    bool relu_input, bool bias) {
+  const int64_t fan_in = inputs * kernel * kernel;
+  const float keeps_variance = std::sqrt(3.f * (relu_input ? 2.f : 1.f) / float(fan_in));
+  return {params_.get(graph_, name + ".weight", {outputs, inputs, kernel, kernel},
+                      folded() ? Init::uniform(keeps_variance) : Init::fan_in(fan_in)),
+          bias ? params_.get(graph_, name + ".bias", {outputs}, Init::constant(0)) : Tensor()};
+}
+
 Tensor Layers::conv_with(const std::string& name, Tensor x, int64_t channels, int kernel, Conv2dDesc desc,
                          bool bias) {
-  const int64_t inputs = x.dim(1) / desc.groups, fan_in = inputs * kernel * kernel;
-  const float keeps_variance = std::sqrt(3.f * (desc.relu_input ? 2.f : 1.f) / float(fan_in));
-  const bool folded = options_.statistics == Statistics::folded;
-  Tensor w = params_.get(graph_, name + ".weight", {channels, inputs, kernel, kernel},
-                         folded ? Init::uniform(keeps_variance) : Init::fan_in(fan_in));
-  Tensor b = bias ? params_.get(graph_, name + ".bias", {channels}, Init::constant(0)) : Tensor();
-  return conv2d(x, w, desc, b);
+  const ConvWeights w = weights(name, channels, x.dim(1) / desc.groups, kernel, desc.relu_input, bias);
+  return conv2d(x, w.weight, desc, w.bias);
 }
 
 Tensor Layers::conv(const std::string& name, Tensor x, int64_t channels, int kernel, Conv2dDesc desc) {
@@ -29,8 +33,7 @@ Tensor Layers::conv(const std::string& name, Tensor x, int64_t channels, int ker
 
 Tensor Layers::conv_norm(const std::string& conv_name, const std::string& norm_name, Tensor x,
                          int64_t channels, int kernel, Conv2dDesc desc) {
-  if (options_.statistics != Statistics::folded)
-    return norm(norm_name, conv(conv_name, x, channels, kernel, desc));
+  if (!folded()) return norm(norm_name, conv(conv_name, x, channels, kernel, desc));
   if (options_.folds) options_.folds->push_back({conv_name, norm_name, 0});
   return conv_with(conv_name, x, channels, kernel, desc, true);
 }
@@ -45,7 +48,7 @@ Tensor Layers::norm(const std::string& name, Tensor x) {
   BatchNormState state;
   if (options_.statistics != Statistics::batch) {
     // A normalisation that no convolution precedes keeps its statistics in the folded set itself.
-    ParameterSet& set = options_.statistics == Statistics::folded ? params_ : *options_.buffers;
+    ParameterSet& set = folded() ? params_ : *options_.buffers;
     set.get(graph_, name + ".running_mean", shape, Init::constant(0));
     set.get(graph_, name + ".running_var", shape, Init::constant(1));
     state = {set.find(name + ".running_mean")->value, set.find(name + ".running_var")->value};
@@ -70,17 +73,15 @@ Tensor Layers::relu_conv_norm(const std::string& name, Tensor x, int64_t channel
 Tensor Layers::factorized_reduce(const std::string& name, Tensor x, int64_t channels) {
   require(channels % 2 == 0, "[layers] {} halves the image and needs an even number of channels, not {}",
           name, channels);
-  const Conv2dDesc desc{.stride = 2, .relu_input = true};
-  const bool folded = options_.statistics == Statistics::folded;
-  Tensor even = conv_with(name + ".even", x, channels / 2, 1, desc, folded);
-  Tensor odd = conv_with(name + ".odd", shift_spatial(x), channels / 2, 1, desc, folded);
-  Tensor both = concat_channels({even, odd});
-  if (!folded) return norm(name + ".norm", both);
+  const ConvWeights even = weights(name + ".even", channels / 2, x.dim(1), 1, true, folded()),
+                    odd = weights(name + ".odd", channels / 2, x.dim(1), 1, true, folded());
+  Tensor y = ladarts::factorized_reduce(x, even.weight, odd.weight, {}, even.bias, odd.bias);
+  if (!folded()) return norm(name + ".norm", y);
   if (options_.folds) {
     options_.folds->push_back({name + ".even", name + ".norm", 0});
     options_.folds->push_back({name + ".odd", name + ".norm", channels / 2});
   }
-  return both;
+  return y;
 }
 
 Tensor Layers::sep_conv(const std::string& name, Tensor x, int kernel, int stride) {

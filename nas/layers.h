@@ -74,6 +74,12 @@ class Layers {
   Graph& graph() const { return graph_; }
 
  private:
+  struct ConvWeights {
+    Tensor weight, bias;  // bias may be empty
+  };
+  bool folded() const { return options_.statistics == Statistics::folded; }
+  ConvWeights weights(const std::string& name, int64_t outputs, int64_t inputs, int kernel, bool relu_input,
+                      bool bias);
   Tensor conv_with(const std::string& name, Tensor x, int64_t channels, int kernel, Conv2dDesc desc,
                    bool bias);
   Graph& graph_;

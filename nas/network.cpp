@@ -7,6 +7,7 @@
 #include "ops/activations.h"
 #include "ops/arithmetic.h"
 #include "ops/channels.h"
+#include "ops/factorized_reduce.h"
 #include "ops/linear.h"
 #include "ops/pool2d.h"
 
@@ -160,8 +161,9 @@ void fold_normalisation(const Network& inference, const ParameterSet& params, co
 int64_t multiply_accumulates(const Graph& graph) {
   int64_t total = 0;
   for (const Node& node : graph.nodes()) {
-    const bool counted =
-        dynamic_cast<const Conv2d*>(node.op.get()) || dynamic_cast<const Linear*>(node.op.get());
+    const Op* op = node.op.get();
+    const bool counted = dynamic_cast<const Conv2d*>(op) || dynamic_cast<const FactorizedReduce*>(op) ||
+                         dynamic_cast<const Linear*>(op);
     if (!counted) continue;
     const Shape& weight = graph.values()[size_t(node.inputs[1])].shape;  // (outputs, ...)
     total += graph.values()[size_t(node.outputs[0])].shape.elements() * (weight.elements() / weight[0]);

@@ -66,11 +66,6 @@ Tensor channel_shuffle(Tensor x, int groups) {
   return x.graph().add(std::make_shared<ChannelShuffle>(groups), {x}, {{x.shape()}})[0];
 }
 
-Tensor shift_spatial(Tensor x) {
-  require_images("shift_spatial", x);
-  return x.graph().add(std::make_shared<ShiftSpatial>(1), {x}, {{x.shape()}})[0];
-}
-
 void Concat::backward(Backward& b) const {
   std::vector<int> wanted;
   std::vector<int64_t> begins;
@@ -98,10 +93,6 @@ Cost Slice::cost(const NodeShapes& s) const {
 void ChannelShuffle::backward(Backward& b) const {
   const int inverse = int(b.input(0).dim(1)) / groups;
   if (b.needs(0)) b.emit(ChannelShuffle(inverse), {b.grad(0)}, {0});
-}
-
-void ShiftSpatial::backward(Backward& b) const {
-  if (b.needs(0)) b.emit(ShiftSpatial(-by), {b.grad(0)}, {0});
 }
 
 }  // namespace ladarts

@@ -13,8 +13,6 @@ Tensor concat_rows(const std::vector<Tensor>& xs);              // (N_k, ...) ->
 Tensor slice_rows(Tensor x, int64_t begin, int64_t count);      // rows [begin, begin + count) of dimension 0
 // out[:, j * groups + g] = x[:, g * (C / groups) + j]
 Tensor channel_shuffle(Tensor x, int groups);
-// out[:, :, h, w] = x[:, :, h + 1, w + 1], zero beyond the border: the second half of a FactorizedReduce.
-Tensor shift_spatial(Tensor x);
 
 class Concat : public Op {  // (x_0 .. x_K-1) -> (y), along dimension `axis` (0 or 1)
  public:
@@ -61,15 +59,6 @@ class ChannelShuffle : public Op {  // (x) -> (y); its gradient is the shuffle w
   void backward(Backward& b) const override;
   bool can_accumulate(int) const override { return true; }
   int groups;
-};
-
-class ShiftSpatial : public Op {  // (x) -> (y): y[h, w] = x[h + by, w + by]
- public:
-  explicit ShiftSpatial(int b) : by(b) {}
-  std::string_view name() const override { return "shift_spatial"; }
-  void backward(Backward& b) const override;
-  bool can_accumulate(int) const override { return true; }
-  int by;
 };
 
 }  // namespace ladarts

@@ -30,8 +30,10 @@ struct Conv2dGeometry {
 // From the shapes of x and w. The output must not be empty (conv2d() checks).
 Conv2dGeometry conv2d_geometry(const Conv2dDesc& desc, const Shape& x, const Shape& w);
 
-// Matrix products work on panels: kPanelRows taps (or channels) of kPanelColumns output pixels.
-constexpr int64_t kPanelRows = 256, kPanelColumns = 64;
+// Matrix products work on panels: kPanelRows taps (or channels) of up to kPanelColumns output pixels.
+// Channels of large images lie pages apart, so long runs of each are read at a time. Small images are taken
+// together, kSharedColumns pixels at a time.
+constexpr int64_t kPanelRows = 256, kPanelColumns = 256, kSharedColumns = 64;
 // Weight gradients reduce over kReducedPixels pixels at a time. Rows are a little longer, so that rows of a
 // power of two do not share cache sets.
 constexpr int64_t kReducedPixels = 512, kReducedStride = kReducedPixels + 16;

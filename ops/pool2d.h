@@ -1,15 +1,17 @@
-// Pooling over square windows; x is (N, C, H, W), output (N, C, H', W') with H' = (H + 2 padding - kernel) /
+// Pooling over square windows; x is (N, C, H, W), output (N, c, H', W') with H' = (H + 2 padding - kernel) /
 // stride + 1.
 #pragma once
 
 #include "core/graph.h"
+#include "ops/scaled_channels.h"
 
 namespace ladarts {
 
 struct Pool2dDesc {
   int kernel = 3;
   int stride = 1;
-  int padding = 1;  // at most kernel / 2
+  int padding = 1;   // at most kernel / 2
+  int channels = 0;  // the first c channels of x are pooled; 0: all
 };
 
 Tensor max_pool2d(Tensor x,
@@ -17,8 +19,8 @@ Tensor max_pool2d(Tensor x,
 Tensor avg_pool2d(Tensor x, Pool2dDesc desc = {});  // padding is not counted
 Tensor global_avg_pool(Tensor x);                   // (N, C, H, W) -> (N, C)
 
-// Scratch of one CPU thread: a row and `planes` planes, as high as the larger of x and y, of rows that have
-// room for an image row, its padding and a window beyond each end.
+// Scratch of one CPU thread: a row, `planes` planes, as high as the larger of x and y, of rows that have room
+// for an image row, its padding and a window beyond each end, and one plane of y without any.
 struct Pool2dScratch {
   Pool2dScratch(const Shape& x, const Shape& y, Pool2dDesc desc, int planes);
   // Floats before the data of a row, and of a whole row.
@@ -28,7 +30,9 @@ struct Pool2dScratch {
   }
   static constexpr int64_t round_up(int64_t floats) { return (floats + 15) / 16 * 16; }
 
-  int64_t row_floats, plane_floats, thread_floats;
+  float* gradient(float* thread_memory) const { return thread_memory + thread_floats - gradient_floats; }
+
+  int64_t row_floats, plane_floats, gradient_floats, thread_floats;
 };
 
 enum class PoolKind : uint8_t { max, average };
@@ -44,22 +48,26 @@ class Pool2d : public Op {  // (x) -> (y)
   Pool2dDesc desc;
 };
 
-class MaxPool2dGrad : public Op {  // (x, d_y) -> (d_x); finds the maxima again, so nothing is kept for it
+// (x, what d_y names...) -> (d_x); finds the maxima again, so nothing is kept for it.
+class MaxPool2dGrad : public Op {
  public:
-  explicit MaxPool2dGrad(Pool2dDesc d) : desc(d) {}
+  MaxPool2dGrad(Pool2dDesc d, GradientSum g) : desc(d), d_y(std::move(g)) {}
   std::string_view name() const override { return "max_pool2d_grad"; }
   size_t workspace_bytes(const NodeShapes& s, int threads) const override;
   bool can_accumulate(int) const override { return true; }
   Pool2dDesc desc;
+  GradientSum d_y;
 };
 
-class AvgPool2dGrad : public Op {  // (d_y) -> (d_x)
+// (what d_y names...) -> (d_x)
+class AvgPool2dGrad : public Op {
  public:
-  explicit AvgPool2dGrad(Pool2dDesc d) : desc(d) {}
+  AvgPool2dGrad(Pool2dDesc d, GradientSum g) : desc(d), d_y(std::move(g)) {}
   std::string_view name() const override { return "avg_pool2d_grad"; }
   size_t workspace_bytes(const NodeShapes& s, int threads) const override;
   bool can_accumulate(int) const override { return true; }
   Pool2dDesc desc;
+  GradientSum d_y;
 };
 
 class GlobalAvgPool : public Op {  // (x) -> (N, C)

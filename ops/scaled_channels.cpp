@@ -23,7 +23,7 @@ GradientSum gradient_sum(const Backward& b, int output, std::vector<Tensor>& ope
     if (!op) return {{append(operands, grad)}};
     const int source = append(operands, Tensor(&graph, node.inputs[0]));
     const int factors = append(operands, Tensor(&graph, node.inputs[1]));
-    scaled.push_back({source, factors, op->row, op->step});
+    scaled.push_back({source, factors, op->row, op->step, op->offset_row});
   }
   if (scaled.empty()) return {{append(operands, grad)}};  // a leaf
   return scaled;

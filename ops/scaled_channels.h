@@ -1,7 +1,8 @@
-// A gradient that is some channels of another gradient, each times a factor:
-//   y[n][j] = factors[row][j] * g[n][j * step]
-// Summing many branches into one value gives each branch such a gradient. An op that reads a gradient as a
-// GradientSum applies the factors while it loads, and the scaled copies are never made.
+// A gradient that is some channels of another value, each times a factor, plus an offset where there is one:
+//   y[n][j] = factors[row][j] * g[n][j * step] + factors[offset_row][j]
+// Summing many branches into one value gives each branch such a gradient, and so do batch statistics. An op
+// that reads a gradient as a GradientSum applies the factors while it loads, and the scaled copies are never
+// made.
 #pragma once
 
 #include <vector>
@@ -12,11 +13,12 @@ namespace ladarts {
 
 class ScaledChannels : public Op {  // (g (N, C, H, W), factors (T, c)) -> (N, c, H, W)
  public:
-  ScaledChannels(int r, int s) : row(r), step(s) {}
+  ScaledChannels(int r, int s, int o = -1) : row(r), step(s), offset_row(o) {}
   std::string_view name() const override { return "scaled_channels"; }
   bool can_accumulate(int) const override { return true; }
   int row;
   int step;
+  int offset_row;  // -1: none
 };
 
 // One addend of a gradient, by positions among the operands of the op that reads it.
@@ -25,6 +27,7 @@ struct GradientTerm {
   int factors = -1;  // -1: the source itself, all channels, factor 1
   int row = 0;
   int step = 1;
+  int offset_row = -1;
 };
 using GradientSum = std::vector<GradientTerm>;  // empty: zero
 

@@ -61,6 +61,12 @@ std::vector<Case> supernet_cases() {
     cases.push_back({"pointwise", channels, size, channels, 1, {}});
     cases.push_back({"dense 3x3", channels, size, channels, 3, {.padding = 1, .relu_input = true}});
   }
+  for (auto [inputs, size, outputs] : {std::tuple<int64_t, int64_t, int64_t>{48, 32, 16},
+                                       {64, 32, 16},
+                                       {64, 32, 32},
+                                       {128, 16, 32},
+                                       {256, 8, 64}})
+    cases.push_back({"preprocess", inputs, size, outputs, 1, {.relu_input = true}});
   return cases;
 }
 

@@ -67,8 +67,9 @@ void measure_pooling(Bench& b, const std::string& at, Shape x) {
     const std::string tail = fmt::format(" 3x3 s{} {}", stride, at);
     b.measure("max_pool2d" + tail, std::make_shared<Pool2d>(PoolKind::max, d), {x}, {y});
     b.measure("avg_pool2d" + tail, std::make_shared<Pool2d>(PoolKind::average, d), {x}, {y});
-    b.measure("max_pool2d backward" + tail, std::make_shared<MaxPool2dGrad>(d), {x, y}, {x});
-    b.measure("avg_pool2d backward" + tail, std::make_shared<AvgPool2dGrad>(d), {y}, {x});
+    b.measure("max_pool2d backward" + tail, std::make_shared<MaxPool2dGrad>(d, GradientSum{{.source = 1}}),
+              {x, y}, {x});
+    b.measure("avg_pool2d backward" + tail, std::make_shared<AvgPool2dGrad>(d, GradientSum{{}}), {y}, {x});
   }
 }
 

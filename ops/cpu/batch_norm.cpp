@@ -6,7 +6,7 @@
 #include <cmath>
 
 #include "ops/cpu/parallel.h"
-#include "ops/cpu/vector.h"
+#include "ops/cpu/vector_sums.h"
 
 namespace ladarts {
 namespace {
@@ -33,7 +33,7 @@ inline Sums channel_sums(const Layout& l, int64_t c, Step step, Tail tail) {
   Sums total;
   const int64_t group = std::max<int64_t>(1, kFlush / l.plane);
   for (int64_t n = 0; n < l.images; n += group) {
-    Vec s0{}, s1{}, t0{}, t1{};
+    Vec<kLanes> s0{}, s1{}, t0{}, t1{};
     float s = 0, t = 0;
     for (int64_t image = n; image < std::min(l.images, n + group); ++image) {
       int64_t at = (image * l.channels + c) * l.plane;
@@ -48,8 +48,8 @@ inline Sums channel_sums(const Layout& l, int64_t c, Step step, Tail tail) {
       }
       for (; at < end; ++at) tail(at, s, t);
     }
-    total.first += double(lane_sum(s0 + s1) + s);
-    total.second += double(lane_sum(t0 + t1) + t);
+    total.first += double(sum_lanes<kLanes>(s0 + s1) + s);
+    total.second += double(sum_lanes<kLanes>(t0 + t1) + t);
   }
   return total;
 }
@@ -71,8 +71,8 @@ Moments channel_moments(const float* x, const Layout& l, int64_t c) {
   const float pivot = sum(x + c * l.plane, l.plane) / float(l.plane);
   const Sums sums = channel_sums(
       l, c,
-      [=](int64_t at, Vec& s, Vec& t) {
-        const Vec d = load(x + at) - pivot;
+      [=](int64_t at, Vec<kLanes>& s, Vec<kLanes>& t) {
+        const Vec<kLanes> d = load<kLanes>(x + at) - pivot;
         s += d;
         t += d * d;
       },
@@ -151,10 +151,10 @@ void gradient_plane(const float* __restrict x, const float* __restrict d_y, floa
 Sums gradient_sums(const float* x, const float* d_y, float mean, const Layout& l, int64_t c) {
   return channel_sums(
       l, c,
-      [=](int64_t at, Vec& s, Vec& t) {
-        const Vec g = load(d_y + at);
+      [=](int64_t at, Vec<kLanes>& s, Vec<kLanes>& t) {
+        const Vec<kLanes> g = load<kLanes>(d_y + at);
         s += g;
-        t += g * (load(x + at) - mean);
+        t += g * (load<kLanes>(x + at) - mean);
       },
       [=](int64_t at, float& s, float& t) {
         s += d_y[at];

@@ -122,35 +122,11 @@ void shuffle(const ChannelShuffle& op, const KernelArgs& a) {
   });
 }
 
-void shift(const ShiftSpatial& op, const KernelArgs& a) {
-  const Shape& shape = a.in_shape(0);
-  const int64_t height = shape[2], width = shape[3], by = op.by;
-  const float* x = a.in(0);
-  float* y = a.out(0);
-  const bool add = a.accumulate(0);
-  const int64_t first = by > 0 ? 0 : std::min(width, -by),
-                last = std::max(first, std::min(width, width - by));
-  for_items(a, shape[0] * shape[1], height * width, [=](int64_t plane) {
-    const float* from = x + plane * height * width;
-    float* to = y + plane * height * width;
-    for (int64_t h = 0; h < height; ++h, to += width) {
-      const bool inside = h + by >= 0 && h + by < height;
-      if (!add && !inside) std::memset(to, 0, size_t(width) * sizeof(float));
-      if (!inside) continue;
-      copy_or_add(from + (h + by) * width + first + by, to + first, last - first, add);
-      if (add) continue;
-      for (int64_t w = 0; w < first; ++w) to[w] = 0;
-      for (int64_t w = last; w < width; ++w) to[w] = 0;
-    }
-  });
-}
-
 LADARTS_CPU_KERNEL(Concat, concat)
 LADARTS_CPU_KERNEL(ConcatGrad, concat_grad)
 LADARTS_CPU_KERNEL(Slice, slice)
 LADARTS_CPU_KERNEL(SliceGrad, slice_grad)
 LADARTS_CPU_KERNEL(ChannelShuffle, shuffle)
-LADARTS_CPU_KERNEL(ShiftSpatial, shift)
 
 }  // namespace
 }  // namespace ladarts

@@ -12,18 +12,24 @@
 namespace ladarts::LADARTS_ISA {
 namespace {
 
-// Tiles of kPanelColumns columns. Small images are taken together, so that vectors stay full.
+constexpr int64_t kEnoughTasks = 8;
+
+// Tiles of up to kPanelColumns columns. Small images are taken together, so that vectors stay full.
 struct Tiles {
-  int64_t span, spans, per_span;
+  int64_t columns, span, spans, per_span;
   explicit Tiles(const Conv2dGeometry& g) {
-    const bool together = g.pixels() < kPanelColumns / 2;
+    const bool together = g.pixels() < kSharedColumns / 2;
     span = together ? g.n * g.pixels() : g.pixels();
     spans = together ? 1 : g.n;
-    per_span = (span + kPanelColumns - 1) / kPanelColumns;
+    columns = together ? kSharedColumns : kPanelColumns;
+    // Few images are cut finer rather than by rows: each cut reads the columns again.
+    while (columns > kSharedColumns && g.groups * spans * ((span + columns - 1) / columns) < kEnoughTasks)
+      columns /= 2;
+    per_span = (span + columns - 1) / columns;
   }
   int64_t count() const { return spans * per_span; }
-  int64_t begin(int64_t i) const { return i / per_span * span + i % per_span * kPanelColumns; }
-  int64_t end(int64_t i) const { return std::min(begin(i) + kPanelColumns, (i / per_span + 1) * span); }
+  int64_t begin(int64_t i) const { return i / per_span * span + i % per_span * columns; }
+  int64_t end(int64_t i) const { return std::min(begin(i) + columns, (i / per_span + 1) * span); }
 };
 
 // c (rows, columns) (+)= a * b over planes: c's row r of image n at n * image_stride + r * pixels, mask
@@ -37,6 +43,12 @@ struct PlaneProduct {
   const float *bias, *mask;
   bool add;
 };
+
+// Floats from row to row of a panel of columns [j0, j1): rows lie close, so that a panel fills the cache
+// evenly.
+int64_t panel_stride(int64_t j0, int64_t j1) {
+  return padded_to_vectors(j1 - j0);
+}
 
 // Columns [j0, j1) of taps [k0, k1), whose panel is b. `scratch` holds kPanelRows x kPanelColumns floats.
 void multiply_panel(const PlaneProduct& p, int64_t k0, int64_t k1, const float* b, int64_t b_row, int64_t j0,
@@ -56,14 +68,14 @@ void multiply_panel(const PlaneProduct& p, int64_t k0, int64_t k1, const float* 
     t.add = add;
     return gemm(p.rows, t);
   }
-  t.c = scratch, t.c_row = kPanelColumns;
+  t.c = scratch, t.c_row = panel_stride(j0, j1);
   for (int64_t r0 = 0; r0 < p.rows; r0 += kPanelRows) {
     const int64_t rows = std::min(kPanelRows, p.rows - r0);
     gemm(rows, t);
     for (int64_t r = 0; r < rows; ++r)
       for (int64_t j = j0; j < j1; ++j) {
         const int64_t at = j / p.pixels * p.image_stride + (r0 + r) * p.pixels + j % p.pixels;
-        const float v = p.mask && !(p.mask[at] > 0.f) ? 0.f : scratch[r * kPanelColumns + j - j0];
+        const float v = p.mask && !(p.mask[at] > 0.f) ? 0.f : scratch[r * t.c_row + j - j0];
         p.c[at] = add ? p.c[at] + v : v;
       }
     t.a += kPanelRows * t.a_row;
@@ -75,7 +87,6 @@ void multiply_panel(const PlaneProduct& p, int64_t k0, int64_t k1, const float* 
 // rows.
 template <class F>
 void for_products(const Conv2dGeometry& g, const Tiles& tiles, int64_t rows, const KernelArgs& a, F task) {
-  constexpr int64_t kEnoughTasks = 8;
   const int64_t whole = g.groups * tiles.count();
   const int64_t cuts =
       std::clamp((kEnoughTasks + whole - 1) / whole, int64_t{1}, (rows + kTileRows - 1) / kTileRows);
@@ -121,8 +132,8 @@ void pointwise_grad_input(const Conv2dGeometry& g, const KernelArgs& a) {
     for (int64_t k0 = 0; k0 < g.og; k0 += kPanelRows) {
       const int64_t k1 = std::min(k0 + kPanelRows, g.og);
       gather_rows({source.data + k0 * pixels, source.image_stride, pixels}, k1 - k0, j0, j1, false, scratch,
-                  kPanelColumns);
-      multiply_panel(p, k0, k1, scratch, kPanelColumns, j0, j1, scratch + kPanelRows * kPanelColumns);
+                  panel_stride(j0, j1));
+      multiply_panel(p, k0, k1, scratch, panel_stride(j0, j1), j0, j1, scratch + kPanelRows * kPanelColumns);
     }
   });
 }
@@ -130,22 +141,23 @@ void pointwise_grad_input(const Conv2dGeometry& g, const KernelArgs& a) {
 // The gradient of one panel of columns: products with w^T block by block, each scattered.
 void scatter_panel(const Conv2dGeometry& g, const float* w, const Planes& d_y, int64_t j0, int64_t j1,
                    const float* x, float* d_x, float* scratch) {
+  const int64_t stride = panel_stride(j0, j1);
   float* taps = scratch + kPanelRows * kPanelColumns;
   for (int64_t k0 = 0; k0 < g.taps(); k0 += kPanelRows) {
     const int64_t k1 = std::min(k0 + kPanelRows, g.taps());
     for (int64_t o0 = 0; o0 < g.og; o0 += kPanelRows) {
       const int64_t o1 = std::min(o0 + kPanelRows, g.og);
       gather_rows({d_y.data + o0 * d_y.pixels, d_y.image_stride, d_y.pixels}, o1 - o0, j0, j1, false, scratch,
-                  kPanelColumns);
+                  stride);
       GemmTile t{};
       t.k = o1 - o0;
       t.a = w + o0 * g.taps() + k0, t.a_row = 1, t.a_k = g.taps();
-      t.b = scratch, t.b_row = kPanelColumns;
-      t.c = taps, t.c_row = kPanelColumns, t.columns = j1 - j0;
+      t.b = scratch, t.b_row = stride;
+      t.c = taps, t.c_row = stride, t.columns = j1 - j0;
       t.add = o0 > 0;
       gemm(k1 - k0, t);
     }
-    scatter_taps(g, taps, kPanelColumns, k0, k1, j0, j1, x, d_x);
+    scatter_taps(g, taps, stride, k0, k1, j0, j1, x, d_x);
   }
 }
 
@@ -175,8 +187,8 @@ void dense_forward(const Conv2dGeometry& g, const KernelArgs& a) {
     }
     for (int64_t k0 = 0; k0 < p.k; k0 += kPanelRows) {
       const int64_t k1 = std::min(k0 + kPanelRows, p.k);
-      gather_taps(g, source, k0, k1, j0, j1, scratch, kPanelColumns);
-      multiply_panel(p, k0, k1, scratch, kPanelColumns, j0, j1, scratch + kPanelRows * kPanelColumns);
+      gather_taps(g, source, k0, k1, j0, j1, scratch, panel_stride(j0, j1));
+      multiply_panel(p, k0, k1, scratch, panel_stride(j0, j1), j0, j1, scratch + kPanelRows * kPanelColumns);
     }
   });
 }
@@ -185,7 +197,7 @@ void dense_grad_input(const Conv2dGeometry& g, const KernelArgs& a) {
   if (g.pointwise()) return pointwise_grad_input(g, a);
   const float *d_y = a.in(0), *w = a.in(1), *x = g.relu_input ? a.in(2) : nullptr;
   // A task owns the images that it scatters to; small ones are taken together to fill a panel.
-  const int64_t pixels = g.pixels(), images = std::max<int64_t>(1, kPanelColumns / pixels);
+  const int64_t pixels = g.pixels(), images = std::max<int64_t>(1, kSharedColumns / pixels);
   const int64_t tasks = (g.n + images - 1) / images;
   auto* scratches = reinterpret_cast<float*>(a.workspace);
   a.pool->parallel_for(tasks * g.groups, [&](int64_t i, int thread) {

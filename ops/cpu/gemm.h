@@ -116,11 +116,16 @@ inline void gemm_tile(int64_t rows, const GemmTile& t) {
   }
 }
 
-// A product of any number of rows and columns; b's columns of one tile stay in cache while the rows pass.
+// A product of any number of rows and columns. Where all of b fits into the nearest cache, blocks of rows
+// pass along it and write long runs; else b's columns of one tile stay there while the rows pass.
 inline void gemm(int64_t rows, const GemmTile& all) {
+  constexpr int64_t kNearFloats = 4096;
   const Blocks blocks(rows, kTileRows);
-  for (int64_t j = 0; j < all.columns; j += kTileColumns)
-    for (int64_t i = 0; i < blocks.count; ++i) {
+  const int64_t tiles = (all.columns + kTileColumns - 1) / kTileColumns;
+  const bool along = all.k * all.columns <= kNearFloats;
+  for (int64_t outer = 0; outer < (along ? blocks.count : tiles); ++outer)
+    for (int64_t inner = 0; inner < (along ? tiles : blocks.count); ++inner) {
+      const int64_t i = along ? outer : inner, j = (along ? inner : outer) * kTileColumns;
       const int64_t begin = blocks.begin(i), at = begin * all.c_row + j;
       GemmTile t = all;
       t.a += begin * t.a_row;

@@ -3,7 +3,7 @@
 #include <cmath>
 
 #include "ops/cpu/parallel.h"
-#include "ops/cpu/vector.h"
+#include "ops/cpu/vector_sums.h"
 
 namespace ladarts {
 namespace {

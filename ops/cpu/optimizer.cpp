@@ -4,7 +4,7 @@
 
 #include "ops/arithmetic.h"
 #include "ops/cpu/parallel.h"
-#include "ops/cpu/vector.h"
+#include "ops/cpu/vector_sums.h"
 
 namespace ladarts {
 namespace {

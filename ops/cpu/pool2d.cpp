@@ -8,9 +8,10 @@
 #include <cfloat>
 #include <type_traits>
 
+#include "ops/cpu/gradient_plane.h"
 #include "ops/cpu/parallel.h"
 #include "ops/cpu/pool2d_window.h"
-#include "ops/cpu/vector.h"
+#include "ops/cpu/vector_sums.h"
 
 namespace ladarts {
 namespace {
@@ -91,13 +92,14 @@ void pool_images(const Pool2d& op, const KernelArgs& a) {
   float* y = a.out(0);
   with_window(op.desc, in, out, [&](const auto& w) {
     for_planes(
-        a, in, scratch,
+        a, in, out[1], scratch,
         [&](float* memory) {
           fill_inv_columns(w, memory);
           fill_floats(memory + scratch.row_floats, scratch.plane_floats, Kind::neutral);
         },
-        [&](int64_t p, float* memory) {
-          pool_plane<Kind>(w, x + p * w.height * w.width(), y + p * w.out_height * w.out_width(), memory,
+        [&](int64_t n, int64_t c, float* memory) {
+          pool_plane<Kind>(w, x + (n * in[1] + c) * w.height * w.width(),
+                           y + (n * out[1] + c) * w.out_height * w.out_width(), memory,
                            memory + scratch.row_floats);
         });
   });
@@ -219,21 +221,34 @@ void avg_grad_plane(const W& w, const float* d_y, float* d_x, const float* __res
       w, [&](int64_t r) { return All{plane + w.lead() + r * w.row()}; }, d_x, add);
 }
 
+// Channels of d_x beyond the pooled ones receive nothing.
+void clear_other_channels(const KernelArgs& a, int64_t n, int64_t channels) {
+  const Shape& x = a.out_shape(0);
+  const int64_t plane = x[2] * x[3];
+  if (!a.accumulate(0)) fill_floats(a.out(0) + (n * x[1] + channels) * plane, (x[1] - channels) * plane, 0);
+}
+
+int64_t pooled_channels(Pool2dDesc d, const Shape& x) {
+  return d.channels ? d.channels : x[1];
+}
+
 void avg_pool2d_grad(const AvgPool2dGrad& op, const KernelArgs& a) {
-  const Shape &in = a.out_shape(0), &out = a.in_shape(0);  // of the forward op
+  const Shape &in = a.out_shape(0), &out = a.in_shape(op.d_y[0].source);  // of the forward op
   const Pool2dScratch scratch(in, out, op.desc, 1);
-  const float* d_y = a.in(0);
+  const int64_t channels = pooled_channels(op.desc, in), pixels = out[2] * out[3];
   float* d_x = a.out(0);
   with_window(op.desc, in, out, [&](const auto& w) {
     for_planes(
-        a, in, scratch,
+        a, in, channels, scratch,
         [&](float* memory) {
           fill_inv_columns(w, memory);
           fill_floats(memory + scratch.row_floats, scratch.plane_floats, 0);
         },
-        [&](int64_t p, float* memory) {
-          avg_grad_plane(w, d_y + p * w.out_height * w.out_width(), d_x + p * w.height * w.width(), memory,
+        [&](int64_t n, int64_t c, float* memory) {
+          const float* d_y = gradient_plane(op.d_y, a, n, c, channels, pixels, scratch.gradient(memory));
+          avg_grad_plane(w, d_y, d_x + (n * in[1] + c) * w.height * w.width(), memory,
                          memory + scratch.row_floats, a.accumulate(0));
+          if (c == 0) clear_other_channels(a, n, channels);
         });
   });
 }
@@ -366,9 +381,10 @@ void route_to_rows(const W& w, const float* d_y, const MaxGradPlanes& m) {
 }
 
 void max_pool2d_grad(const MaxPool2dGrad& op, const KernelArgs& a) {
-  const Shape &in = a.in_shape(0), &out = a.in_shape(1);
+  const Shape &in = a.in_shape(0), &out = a.in_shape(op.d_y[0].source);
   const Pool2dScratch scratch(in, out, op.desc, 4);
-  const float *x = a.in(0), *d_y = a.in(1);
+  const int64_t channels = pooled_channels(op.desc, in), pixels = out[2] * out[3];
+  const float* x = a.in(0);
   float* d_x = a.out(0);
   with_window(op.desc, in, out, [&](const auto& w) {
     auto planes = [&](float* memory) {
@@ -377,17 +393,19 @@ void max_pool2d_grad(const MaxPool2dGrad& op, const KernelArgs& a) {
       return MaxGradPlanes{split, split + n + w.lead(), split + 2 * n + w.lead(), split + 3 * n + w.lead()};
     };
     for_planes(
-        a, in, scratch,
+        a, in, channels, scratch,
         [&](float* memory) {
           fill_floats(memory + scratch.row_floats, scratch.plane_floats, Max::neutral);
           fill_floats(memory + scratch.row_floats + scratch.plane_floats, 3 * scratch.plane_floats, 0);
         },
-        [&](int64_t p, float* memory) {
+        [&](int64_t n, int64_t c, float* memory) {
           const MaxGradPlanes m = planes(memory);
-          find_row_maxima(w, x + p * w.height * w.width(), m);
-          route_to_rows(w, d_y + p * w.out_height * w.out_width(), m);
+          const int64_t plane = (n * in[1] + c) * w.height * w.width();
+          find_row_maxima(w, x + plane, m);
+          route_to_rows(w, gradient_plane(op.d_y, a, n, c, channels, pixels, scratch.gradient(memory)), m);
           auto row = [&](int64_t r) { return Chosen{m.routed + r * w.row(), m.column + r * w.row()}; };
-          scatter_plane(w, row, d_x + p * w.height * w.width(), a.accumulate(0));
+          scatter_plane(w, row, d_x + plane, a.accumulate(0));
+          if (c == 0) clear_other_channels(a, n, channels);
         });
   });
 }

@@ -75,15 +75,18 @@ void with_window(Pool2dDesc d, const Shape& x, const Shape& y, F f) {
   f(PoolWindow<0, 0, 0, 0>{d, x[2], y[2], x[3], y[3]});
 }
 
-// f(plane, scratch of this thread) for every plane of x; several planes to a task.
+// f(image, channel, scratch of this thread) for every plane of the first `channels` channels of x; several
+// planes to a task.
 template <class Setup, class F>
-void for_planes(const KernelArgs& a, const Shape& x, const Pool2dScratch& scratch, Setup setup, F f) {
+void for_planes(const KernelArgs& a, const Shape& x, int64_t channels, const Pool2dScratch& scratch,
+                Setup setup, F f) {
   constexpr int64_t kTaskElements = 16 * 1024;
-  const int64_t planes = x[0] * x[1], grain = std::max<int64_t>(1, kTaskElements / (x[2] * x[3]));
+  const int64_t planes = x[0] * channels, grain = std::max<int64_t>(1, kTaskElements / (x[2] * x[3]));
   a.pool->parallel_for((planes + grain - 1) / grain, [&](int64_t task, int thread) {
     float* memory = reinterpret_cast<float*>(a.workspace) + thread * scratch.thread_floats;
     setup(memory);
-    for (int64_t p = task * grain; p < std::min(planes, (task + 1) * grain); ++p) f(p, memory);
+    for (int64_t p = task * grain; p < std::min(planes, (task + 1) * grain); ++p)
+      f(p / channels, p % channels, memory);
   });
 }
 

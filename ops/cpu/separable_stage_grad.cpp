@@ -58,7 +58,8 @@ void gradient_tile(const Context& k, int branch, int64_t n, float* g) {
         const Shape& shape = k.a.in_shape(term.source);
         const float* d = k.a.in(term.source) + (n * shape[1] + int64_t(o) * term.step) * pixels + at;
         const float factor = term.factors < 0 ? 1.f : k.a.in(term.factors)[term.row * outputs + o];
-        for (int64_t j = 0; j < columns; ++j) to[j] += factor * d[j];
+        const float more = term.offset_row < 0 ? 0.f : k.a.in(term.factors)[term.offset_row * outputs + o];
+        for (int64_t j = 0; j < columns; ++j) to[j] += factor * d[j] + more;
       }
       if (!whole) std::memset(to + columns, 0, size_t(p.width - columns) * sizeof(float));
     }

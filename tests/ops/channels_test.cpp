@@ -113,19 +113,6 @@ TEST_CASE("channel_shuffle: out[j * groups + g] = in[g * (C / groups) + j]", "[o
                }});
 }
 
-TEST_CASE("shift_spatial: moves by one row and column", "[ops][channels]") {
-  for (Shape shape : {Shape{2, 3, 5, 7}, Shape{1, 1, 1, 1}, Shape{2, 2, 1, 4}, Shape{20, 30, 8, 8}})
-    check({.name = "shift_spatial " + shape.str(),
-           .inputs = {{.shape = shape}},
-           .record = [](Graph&, const std::vector<Tensor>& x) { return std::vector{shift_spatial(x[0])}; },
-           .oracle =
-               [shape](const std::vector<Array>& x) {
-                 return std::vector{build(shape, [&](int64_t n, int64_t c, int64_t h, int64_t w) {
-                   return x[0].padded(n, c, h + 1, w + 1);
-                 })};
-               }});
-}
-
 TEST_CASE("channels: what does not fit is refused", "[ops][channels]") {
   Graph g;
   Tensor x = g.leaf(Storage::create({2, 6, 4, 4})), y = g.leaf(Storage::create({2, 6, 4, 5}));
@@ -136,5 +123,4 @@ TEST_CASE("channels: what does not fit is refused", "[ops][channels]") {
                     ContainsSubstring("[slice_channels] 3 from 4 on are not in dimension 1"));
   CHECK_THROWS_WITH(slice_rows(x, -1, 1), ContainsSubstring("[slice_rows]"));
   CHECK_THROWS_WITH(channel_shuffle(x, 4), ContainsSubstring("6 channels do not divide into 4 groups"));
-  CHECK_THROWS_WITH(shift_spatial(g.leaf(Storage::create({2, 6}))), ContainsSubstring("(N, C, H, W)"));
 }

@@ -35,7 +35,8 @@ OpCase pool_case(Shape shape, Pool2dDesc d, bool max) {
               },
           .oracle =
               [=](const std::vector<Array>& x) {
-                Array y(Shape{shape[0], shape[1], (shape[2] + 2 * d.padding - d.kernel) / d.stride + 1,
+                Array y(Shape{shape[0], d.channels ? d.channels : shape[1],
+                              (shape[2] + 2 * d.padding - d.kernel) / d.stride + 1,
                               (shape[3] + 2 * d.padding - d.kernel) / d.stride + 1});
                 for (int64_t n = 0; n < y.shape[0]; ++n)
                   for (int64_t c = 0; c < y.shape[1]; ++c)
@@ -63,6 +64,13 @@ TEST_CASE("pool2d: other windows match the oracle", "[ops][pool2d]") {
                          Pool2dDesc{4, 2, 2}, Pool2dDesc{2, 3, 1}, Pool2dDesc{3, 5, 1}, Pool2dDesc{3, 1, 0}})
       for (Shape shape : {Shape{2, 2, 8, 8}, Shape{1, 3, 7, 11}, Shape{1, 1, 16, 32}, Shape{2, 1, 14, 14}})
         check(pool_case(shape, d, max));
+}
+
+TEST_CASE("pool2d: the first channels alone", "[ops][pool2d]") {
+  for (bool max : {true, false})
+    for (int stride : {1, 2})
+      for (int channels : {1, 4})
+        check(pool_case({3, 5, 8, 8}, {.stride = stride, .channels = channels}, max));
 }
 
 TEST_CASE("max_pool2d: the gradient goes to the first maximum of a window", "[ops][pool2d]") {

@@ -1,0 +1,185 @@
+// A task is a block of output rows of one image: its rectified pixels at even (odd) places are gathered to a
+// panel (c, pixels), which one matrix product turns into y. Backward, the gradient of x is written once, even
+// and odd pixels and the zeros between them.
+#include "ops/factorized_reduce.h"
+
+#include <cstring>
+
+#include "ops/cpu/conv2d_gather.h"
+#include "ops/cpu/gemm.h"
+#include "ops/cpu/gradient_plane.h"
+#include "ops/cpu/parallel.h"
+
+namespace ladarts {
+namespace {
+
+using Geometry = FactorizedReduceGeometry;
+
+// Output rows [begin, end) of a block, and its pixels.
+struct Rows {
+  int64_t begin, end, pixels;
+  Rows(const Geometry& g, const FactorizedReducePlan& p, int64_t block)
+      : begin(block * p.rows), end(std::min(begin + p.rows, g.oh)), pixels((end - begin) * g.ow) {}
+};
+
+// max(x, 0) at rows and columns of one parity, to panel (read, stride); zeros outside of x and to whole
+// vectors.
+void gather_panel(const Geometry& g, const FactorizedReducePlan& p, const float* x, int parity, Rows r,
+                  float* panel) {
+  const int64_t columns = (g.w - parity + 1) / 2;
+  for (int64_t c = 0; c < g.read; ++c, panel += p.stride) {
+    float* to = panel;
+    for (int64_t row = r.begin; row < r.end; ++row, to += g.ow) {
+      const int64_t source = 2 * row + parity;
+      const int64_t inside = source < g.h ? columns : 0;
+      copy_strided(to, x + (c * g.h + source) * g.w + parity, inside, 2, true);
+      for (int64_t j = inside; j < g.ow; ++j) to[j] = 0.f;
+    }
+    for (float* end = panel + p.stride; to < end; ++to) *to = 0.f;
+  }
+}
+
+// to (rows, pixels of the block), rows `to_row` apart, = a * panel.
+void product(int64_t rows, int64_t k, const float* a, int64_t a_row, int64_t a_k, const float* panel,
+             int64_t panel_row, float* to, int64_t to_row, int64_t pixels, const float* bias) {
+  GemmTile t{};
+  t.k = k;
+  t.a = a, t.a_row = a_row, t.a_k = a_k;
+  t.b = panel, t.b_row = panel_row;
+  t.c = to, t.c_row = to_row, t.columns = pixels;
+  t.bias = bias;
+  gemm(rows, t);
+}
+
+void factorized_reduce(const FactorizedReduce&, const KernelArgs& a) {
+  const Geometry g(a.in_shape(0), a.in_shape(1), a.in_shape(2));
+  const FactorizedReducePlan p(g);
+  a.pool->parallel_for(g.images * p.blocks, [&](int64_t task, int thread) {
+    const int64_t n = task / p.blocks;
+    const Rows r(g, p, task % p.blocks);
+    float* panel = reinterpret_cast<float*>(a.workspace) + thread * p.panel;
+    for (int parity = 0; parity < 2; ++parity) {
+      gather_panel(g, p, a.in(0) + n * g.channels * g.h * g.w, parity, r, panel);
+      const int64_t first = parity ? g.outputs[0] : 0;
+      product(g.outputs[parity], g.read, a.in(1 + parity), g.read, 1, panel, p.stride,
+              a.out(0) + (n * g.all_outputs() + first) * g.pixels() + r.begin * g.ow, g.pixels(), r.pixels,
+              a.n_inputs > 3 ? a.in(3 + parity) : nullptr);
+    }
+  });
+}
+
+// One row of d_x: from[j] at columns 2j + parity where x > 0, zero at the others. Pairs of columns, so that
+// vectors are taken apart and joined by shuffles.
+template <int parity, bool add>
+void scatter_row(const float* __restrict from, const float* __restrict x, int64_t width,
+                 float* __restrict d_x) {
+#pragma omp simd
+  for (int64_t j = 0; j < width / 2; ++j) {
+    const float g = from[j];  // read in any case, so that the loop needs no branch
+    const float v = x[2 * j + parity] > 0.f ? g : 0.f;
+    const float before = add ? d_x[2 * j] : 0.f, after = add ? d_x[2 * j + 1] : 0.f;
+    d_x[2 * j] = parity == 0 ? before + v : before;
+    d_x[2 * j + 1] = parity == 1 ? after + v : after;
+  }
+  if (width % 2 == 0) return;
+  const float v = parity == 0 && x[width - 1] > 0.f ? from[width / 2] : 0.f;
+  d_x[width - 1] = add ? d_x[width - 1] + v : v;
+}
+
+struct ImageGradient {
+  const FactorizedReduceGrad& op;
+  const KernelArgs& a;
+  const Geometry& g;
+  const FactorizedReducePlan& p;
+  float* panels[2];  // (read, stride): inputs, then what each receives
+  float* d_y;        // (outputs, stride)
+  float* plane;      // scratch of one plane of the gradient
+
+  const float* x(int64_t n) const { return a.in(0) + n * g.channels * g.h * g.w; }
+
+  // The gradient of the outputs from pixels of this parity, rows r.
+  void gather_gradient(int64_t n, int parity, Rows r) const {
+    for (int64_t o = 0; o < g.outputs[parity]; ++o) {
+      const int64_t channel = (parity ? g.outputs[0] : 0) + o;
+      const float* from =
+          gradient_plane(op.d_y, a, n, channel, g.all_outputs(), g.pixels(), plane) + r.begin * g.ow;
+      float* to = d_y + o * p.stride;
+      std::memcpy(to, from, size_t(r.pixels) * sizeof(float));
+      for (int64_t j = r.pixels; j < p.stride; ++j) to[j] = 0.f;
+    }
+  }
+
+  void weight_gradient(int parity, float* d_w) const {
+    DotTile t{};
+    t.length = p.stride;
+    t.a = d_y, t.a_row = p.stride;
+    t.b = panels[parity], t.b_row = p.stride;
+    t.c = d_w, t.c_row = g.read;
+    t.add = true;
+    dot_product(g.outputs[parity], g.read, t);
+  }
+
+  void scatter(int64_t n, Rows r) const {
+    float* d_x = a.out(op.x_out) + n * g.channels * g.h * g.w;
+    const bool add = a.accumulate(op.x_out);
+    for (int64_t c = 0; c < g.read; ++c)
+      for (int64_t row = 2 * r.begin; row < std::min(g.h, 2 * r.end); ++row) {
+        const int parity = int(row & 1);
+        const int64_t at = (c * g.h + row) * g.w;
+        const float* from = panels[parity] + c * p.stride + (row / 2 - r.begin) * g.ow;
+        const auto scatter = parity == 0 ? (add ? scatter_row<0, true> : scatter_row<0, false>)
+                                         : (add ? scatter_row<1, true> : scatter_row<1, false>);
+        scatter(from, x(n) + at, g.w, d_x + at);
+      }
+    if (!add && r.begin == 0)
+      std::memset(d_x + g.read * g.h * g.w, 0, size_t((g.channels - g.read) * g.h * g.w) * sizeof(float));
+  }
+
+  void run(int64_t n, Rows r, float* weights) const {
+    for (int parity = 0; parity < 2; ++parity) {
+      gather_gradient(n, parity, r);
+      if (op.weight_out[parity] >= 0) {
+        gather_panel(g, p, x(n), parity, r, panels[parity]);
+        weight_gradient(parity, weights + (parity ? g.outputs[0] * g.read : 0));
+      }
+      if (op.x_out >= 0)
+        product(g.read, g.outputs[parity], a.in(1 + parity), 1, g.read, d_y, p.stride, panels[parity],
+                p.stride, r.pixels, nullptr);
+    }
+    if (op.x_out >= 0) scatter(n, r);
+  }
+};
+
+void factorized_reduce_grad(const FactorizedReduceGrad& op, const KernelArgs& a) {
+  const Geometry g(a.in_shape(0), a.in_shape(1), a.in_shape(2));
+  const FactorizedReducePlan p(g);
+  auto* scratch = reinterpret_cast<float*>(a.workspace);
+  float* const partials = scratch + a.pool->threads() * p.thread_floats;
+  a.pool->parallel_for(p.chunks, [&](int64_t chunk, int thread) {
+    float* at = scratch + thread * p.thread_floats;
+    const int64_t most = std::max(g.outputs[0], g.outputs[1]);
+    const ImageGradient image{
+        op, a, g, p, {at, at + p.panel}, at + 2 * p.panel, at + 2 * p.panel + most * p.stride};
+    float* weights = partials + chunk * g.weights();
+    zero_floats(weights, g.weights());
+    for (int64_t n = chunk * p.chunk_images; n < std::min(g.images, (chunk + 1) * p.chunk_images); ++n)
+      for (int64_t block = 0; block < p.blocks; ++block) image.run(n, Rows(g, p, block), weights);
+  });
+  for (int parity = 0; parity < 2; ++parity) {
+    const int out = op.weight_out[parity];
+    if (out < 0) continue;
+    const int64_t first = parity ? g.outputs[0] * g.read : 0, count = g.outputs[parity] * g.read;
+    float* d_w = a.out(out);
+    for (int64_t i = 0; i < count; ++i) {
+      float sum = 0;
+      for (int64_t k = 0; k < p.chunks; ++k) sum += partials[k * g.weights() + first + i];
+      d_w[i] = a.accumulate(out) ? d_w[i] + sum : sum;
+    }
+  }
+}
+
+LADARTS_CPU_KERNEL(FactorizedReduce, factorized_reduce)
+LADARTS_CPU_KERNEL(FactorizedReduceGrad, factorized_reduce_grad)
+
+}  // namespace
+}  // namespace ladarts

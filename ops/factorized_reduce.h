@@ -1,0 +1,64 @@
+// Halving an image without losing half of its pixels: one 1x1 convolution of the pixels at even rows and
+// columns beside another of those at odd ones (FactorizedReduce of the DARTS programs), of max(x, 0):
+//   y[n][o][h][w] = sum over c of even[o][c] * max(x[n][c][2h][2w], 0)                  o < E
+//   y[n][E + o][h][w] = sum over c of odd[o][c] * max(x[n][c][2h + 1][2w + 1], 0)      zero outside of x
+#pragma once
+
+#include "core/graph.h"
+#include "ops/scaled_channels.h"
+
+namespace ladarts {
+
+struct FactorizedReduceDesc {
+  int channels = 0;  // the first c channels of x are read; 0: all
+};
+
+// x (N, C, H, W), even (E, c, 1, 1), odd (O, c, 1, 1), biases (E) and (O) or both empty. Returns
+// (N, E + O, ceil(H/2), ceil(W/2)).
+Tensor factorized_reduce(Tensor x, Tensor even, Tensor odd, FactorizedReduceDesc desc = {},
+                         Tensor even_bias = {}, Tensor odd_bias = {});
+
+struct FactorizedReduceGeometry {
+  int64_t images, channels, read;  // of x; the first `read` channels are read
+  int64_t h, w, oh, ow;
+  int64_t outputs[2];  // from even and odd pixels
+
+  FactorizedReduceGeometry(const Shape& x, const Shape& even, const Shape& odd);
+  int64_t all_outputs() const { return outputs[0] + outputs[1]; }
+  int64_t weights() const { return all_outputs() * read; }
+  int64_t pixels() const { return oh * ow; }
+};
+
+class FactorizedReduce : public Op {  // (x, even, odd, [even_bias, odd_bias]) -> (y)
+ public:
+  std::string_view name() const override { return "factorized_reduce"; }
+  void backward(Backward& b) const override;
+  size_t workspace_bytes(const NodeShapes& s, int threads) const override;
+  Cost cost(const NodeShapes& s) const override;
+};
+
+// (x, even, odd, what d_y names...) -> the wanted ones of (d_x, d_even, d_odd); the *_out members give their
+// positions, or -1.
+class FactorizedReduceGrad : public Op {
+ public:
+  std::string_view name() const override { return "factorized_reduce_grad"; }
+  bool can_accumulate(int) const override { return true; }
+  size_t workspace_bytes(const NodeShapes& s, int threads) const override;
+  Cost cost(const NodeShapes& s) const override;
+
+  int x_out = -1;
+  int weight_out[2] = {-1, -1};
+  GradientSum d_y;
+};
+
+// How the CPU kernels cut their work; by shape alone, so that results do not depend on the number of threads.
+// A block is some output rows of one image: its pixels at even and odd places are gathered to panels.
+struct FactorizedReducePlan {
+  explicit FactorizedReducePlan(const FactorizedReduceGeometry& g);
+  int64_t rows, blocks;          // output rows of a block, blocks of an image
+  int64_t stride;                // floats from row to row of a panel
+  int64_t chunks, chunk_images;  // the batch is cut into these for partial sums of weight gradients
+  int64_t panel, thread_floats;  // floats of one panel of inputs, and of a thread's panels backward
+};
+
+}  // namespace ladarts

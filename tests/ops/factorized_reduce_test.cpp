@@ -1,0 +1,85 @@
+#include "ops/factorized_reduce.h"
+
+#include "core/error.h"
+#include "tests/support/catch.h"
+#include "tests/support/op_case.h"
+
+using namespace ladarts;
+using namespace ladarts::testing;
+
+namespace {
+
+struct ReduceCase {
+  Shape x;
+  int64_t even, odd;
+  int channels = 0;
+  bool bias = false;
+};
+
+OpCase make(const ReduceCase& s) {
+  const int64_t read = s.channels ? s.channels : s.x[1];
+  OpCase c;
+  c.name = fmt::format("factorized_reduce {} to {} + {}, channels {}, bias {}", s.x.str(), s.even, s.odd,
+                       s.channels, s.bias);
+  c.inputs = {{.shape = s.x}, {.shape = {s.even, read, 1, 1}}, {.shape = {s.odd, read, 1, 1}}};
+  if (s.bias) c.inputs.insert(c.inputs.end(), {{.shape = {s.even}}, {.shape = {s.odd}}});
+  c.gradients = !s.bias;
+  c.record = [=](Graph&, const std::vector<Tensor>& x) {
+    return std::vector{factorized_reduce(x[0], x[1], x[2], {s.channels}, s.bias ? x[3] : Tensor(),
+                                         s.bias ? x[4] : Tensor())};
+  };
+  c.oracle = [=](const std::vector<Array>& x) {
+    Array y({s.x[0], s.even + s.odd, (s.x[2] + 1) / 2, (s.x[3] + 1) / 2});
+    for (int64_t n = 0; n < y.shape[0]; ++n)
+      for (int64_t o = 0; o < y.shape[1]; ++o)
+        for (int64_t h = 0; h < y.shape[2]; ++h)
+          for (int64_t w = 0; w < y.shape[3]; ++w) {
+            const int64_t parity = o < s.even ? 0 : 1, k = parity ? o - s.even : o;
+            double sum = s.bias ? x[size_t(3 + parity)].v[size_t(k)] : 0;
+            for (int64_t i = 0; i < read; ++i)
+              sum += x[size_t(1 + parity)].at(k, i, 0, 0) *
+                     std::max(0.0, x[0].padded(n, i, 2 * h + parity, 2 * w + parity));
+            y.at(n, o, h, w) = sum;
+          }
+    return std::vector{y};
+  };
+  c.rtol = 1e-3;
+  c.atol = 1e-3;
+  return c;
+}
+
+}  // namespace
+
+TEST_CASE("factorized_reduce: sizes of the search spaces match the double oracle",
+          "[ops][factorized_reduce]") {
+  check(make({{3, 8, 8, 8}, 4, 4}));
+  check(make({{2, 16, 32, 32}, 8, 8}));
+  check(make({{35, 4, 4, 4}, 2, 2}));
+  check(make({{2, 12, 16, 16}, 18, 18}));
+  check(make({{2, 3, 64, 40}, 5, 2}));
+  check(make({{3, 8, 16, 16}, 1, 1, 2}));
+  check(make({{3, 16, 8, 8}, 2, 2, 4}));
+}
+
+TEST_CASE("factorized_reduce: odd sides end in zeros", "[ops][factorized_reduce]") {
+  check(make({{2, 3, 7, 9}, 2, 3}));
+  check(make({{2, 3, 1, 1}, 2, 2}));
+  check(make({{2, 2, 1, 6}, 3, 1}));
+  check(make({{2, 4, 5, 2}, 3, 3, 3}));
+}
+
+TEST_CASE("factorized_reduce: with biases, for inference", "[ops][factorized_reduce]") {
+  check(make({{2, 6, 8, 8}, 3, 4, 0, true}));
+  check(make({{2, 6, 5, 7}, 3, 4, 2, true}));
+}
+
+TEST_CASE("factorized_reduce: refuses what does not fit, naming shapes", "[ops][factorized_reduce]") {
+  Graph g;
+  const Tensor x = g.leaf(Storage::create({2, 4, 8, 8})), w = g.leaf(Storage::create({2, 4, 1, 1}));
+  const Tensor wide = g.leaf(Storage::create({2, 4, 3, 3}));
+  CHECK_THROWS_WITH(factorized_reduce(x, w, wide),
+                    ContainsSubstring("weight (2, 4, 3, 3) must be (outputs, 4, 1, 1)"));
+  CHECK_THROWS_WITH(factorized_reduce(x, w, w, {5}), ContainsSubstring("5 channels asked for"));
+  CHECK_THROWS_WITH(factorized_reduce(x, w, w, {}, g.leaf(Storage::create({2}))),
+                    ContainsSubstring("both biases"));
+}
