@@ -22,10 +22,12 @@ struct SeparablePlan {
   int half, pitch, plane;  // of the input: start of the odd columns, row to row, channel to channel
   int g_pitch, g_plane;    // of a padded output-sized tile
   int tile;                // one channel of an output-sized tile without halo
+  int tile_stride;         // channel to channel of tiles: readable by whole vectors, and never whole pages
+  bool transposes;         // weight gradients of pointwise kernels take the input's tile transposed
   int chunks;              // the batch is cut into these for partial sums of weight gradients
   int64_t images_per_chunk;
 
-  int64_t forward_scratch() const;  // floats of a thread
+  int64_t forward_scratch() const;  // floats of a thread, 16 of them for FirstTask
   int64_t backward_scratch() const;
 };
 

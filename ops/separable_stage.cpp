@@ -77,18 +77,20 @@ SeparablePlan::SeparablePlan(const SeparableStage& op, const Shape& x, int outpu
   g_pitch = width + 2 * kHalo;
   g_plane = (out_h + 2 * kHalo) * g_pitch;
   tile = out_h * width;
+  tile_stride = int(round_up(tile, 16)) + 16;
+  transposes = c >= 16 && tile <= 256;
   constexpr int64_t kChunks = 16;
   images_per_chunk = (images + kChunks - 1) / kChunks;
   chunks = int((images + images_per_chunk - 1) / images_per_chunk);
 }
 
 int64_t SeparablePlan::forward_scratch() const {
-  return round_up(int64_t(c) * plane, 16) + round_up(int64_t(c) * tile, 16) + round_up(int64_t(o) * tile, 16);
+  return 16 + round_up(int64_t(c) * plane, 16) + int64_t(c + o) * tile_stride;
 }
 
 int64_t SeparablePlan::backward_scratch() const {
-  return 2 * round_up(int64_t(c) * plane, 16) + round_up(int64_t(c) * tile, 16) +
-         round_up(int64_t(o) * tile, 16) + round_up(int64_t(c) * g_plane, 16);
+  return 16 + 2 * round_up(int64_t(c) * plane, 16) + int64_t(c + o) * tile_stride +
+         round_up(int64_t(c) * g_plane, 16) + (transposes ? tile * round_up(c, 16) : 0);
 }
 
 int64_t separable_weight_floats(const SeparableStage& op, const Shape* operands) {

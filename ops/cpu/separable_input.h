@@ -2,13 +2,34 @@
 #pragma once
 
 #include <cstring>
+#include <type_traits>
 
 #include "core/kernel.h"
 #include "core/thread_pool.h"
+#include "ops/cpu/simd.h"
 #include "ops/separable_plan.h"
 
 namespace ladarts {
 namespace {
+
+// f(width of an image's rows), as a constant for those of CIFAR networks, else 0.
+template <class F>
+inline void with_row_width(int width, F f) {
+  switch (width) {
+    case 8:
+      return f(std::integral_constant<int, 8>());
+    case 16:
+      return f(std::integral_constant<int, 16>());
+    case 32:
+      return f(std::integral_constant<int, 32>());
+    default:
+      return f(std::integral_constant<int, 0>());
+  }
+}
+
+// Vectors for rows of W floats: as wide as possible without masks.
+template <int W>
+constexpr int kRowLanes = W > 0 && W < kLanes ? W : kLanes;
 
 // f(offset in the plane, offset in x, columns, distance in x) for each run of consecutive floats of a row.
 template <class F>
@@ -22,10 +43,25 @@ inline void for_row_runs(const SeparableStage& op, const SeparablePlan& p, int r
   }
 }
 
-template <int step>
-inline void load_run(const float* x, float* to, int columns, float scale, float shift) {
+// Rows of a plane without stride; W: their width, or 0.
+template <int W>
+inline void load_rows(const SeparablePlan& p, const float* x, float* plane, float scale, float shift) {
+  constexpr int L = kRowLanes<W>;
+  const int width = W > 0 ? W : p.in_w;
+  float* to = plane + SeparablePlan::kHalo * p.pitch + SeparablePlan::kHalo;
+  for (int row = 0; row < p.in_h; ++row, x += width, to += p.pitch)
+    for (int j = 0; j < width; j += L) {
+      if (W > 0 || j + L <= width) {
+        store<L>(to + j, relu<L>(load<L>(x + j) * scale + shift));
+      } else {
+        store_first<L>(to + j, relu<L>(load_first<L>(x + j, width - j) * scale + shift), width - j);
+      }
+    }
+}
+
+inline void load_strided_run(const float* x, float* to, int columns, float scale, float shift) {
   for (int j = 0; j < columns; ++j) {
-    const float v = x[j * step] * scale + shift;
+    const float v = x[2 * j] * scale + shift;
     to[j] = v > 0.f ? v : 0.f;
   }
 }
@@ -38,16 +74,33 @@ inline void load_planes(const SeparableStage& op, const KernelArgs& a, const Sep
     const float* x = a.in(input) + (n * a.in_shape(input)[1] + c) * int64_t(p.in_h) * p.in_w;
     float* plane = planes + ptrdiff_t(c) * p.plane;
     const float scale = affine ? affine[c] : 1.f, shift = affine ? affine[p.c + c] : 0.f;
+    if (op.stride == 1) {
+      with_row_width(p.in_w, [&](auto w) { load_rows<w()>(p, x, plane, scale, shift); });
+      continue;
+    }
     for (int row = 0; row < p.in_h; ++row)
-      for_row_runs(op, p, row, [&](ptrdiff_t to, ptrdiff_t from, int columns, int step) {
-        if (step == 1) {
-          load_run<1>(x + from, plane + to, columns, scale, shift);
-        } else {
-          load_run<2>(x + from, plane + to, columns, scale, shift);
-        }
+      for_row_runs(op, p, row, [&](ptrdiff_t to, ptrdiff_t from, int columns, int) {
+        load_strided_run(x + from, plane + to, columns, scale, shift);
       });
   }
 }
+
+// Clears what borders of zeros surround, before the first task of each thread: tasks leave borders as they
+// are.
+class FirstTask {
+ public:
+  // `flags`: one float for each thread, 16 apart.
+  FirstTask(float* flags, int threads) : flags_(flags) {
+    for (int t = 0; t < threads; ++t) flags_[16 * t] = 1;
+  }
+  void clear(int thread, float* memory, int64_t floats) const {
+    if (flags_[16 * thread] != 0) std::memset(memory, 0, size_t(floats) * sizeof(float));
+  }
+  void done(int thread) const { flags_[16 * thread] = 0; }
+
+ private:
+  float* flags_;
+};
 
 }  // namespace
 }  // namespace ladarts

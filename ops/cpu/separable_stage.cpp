@@ -35,20 +35,20 @@ void run_branch(const SeparableStage& op, int branch, const KernelArgs& a, const
     const Plane x{planes + ptrdiff_t(c) * p.plane, p.pitch, p.half};
     const float* taps = w + c * b.kernel * b.kernel;
     if (op.stride == 1) {
-      depthwise<1>(b, x, taps, t + ptrdiff_t(c) * p.tile, p);
+      depthwise<1>(b, x, taps, t + ptrdiff_t(c) * p.tile_stride, p);
     } else {
-      depthwise<2>(b, x, taps, t + ptrdiff_t(c) * p.tile, p);
+      depthwise<2>(b, x, taps, t + ptrdiff_t(c) * p.tile_stride, p);
     }
   }
-  const Matrix m{a.in(op.weights_at(branch) + 1), p.c, 1};
   const bool whole = p.width == p.out_w;
-  const Tile to{whole ? y : y_tile, p.tile, p.width};
-  pointwise_tile({t, p.tile, p.width}, m, p.c, outputs, to, p.out_h, p.width);
+  const Matrix m{a.in(op.weights_at(branch) + 1), p.c, 1};
+  const Tile to{whole ? y : y_tile, whole ? p.tile : p.tile_stride, p.width};
+  pointwise_tile({t, p.tile_stride, p.width}, m, p.c, outputs, to, p.out_h, p.width);
   if (whole) return;
   for (int o = 0; o < outputs; ++o)
     for (int r = 0; r < p.out_h; ++r)
-      std::memcpy(y + (ptrdiff_t(o) * p.out_h + r) * p.out_w, y_tile + ptrdiff_t(o) * p.tile + r * p.width,
-                  size_t(p.out_w) * sizeof(float));
+      std::memcpy(y + (ptrdiff_t(o) * p.out_h + r) * p.out_w,
+                  y_tile + ptrdiff_t(o) * p.tile_stride + r * p.width, size_t(p.out_w) * sizeof(float));
 }
 
 void separable_stage_kernel(const SeparableStage& op, const KernelArgs& a) {
@@ -62,14 +62,17 @@ void separable_stage_kernel(const SeparableStage& op, const KernelArgs& a) {
   const SeparablePlan p(op, a.in_shape(0), most);
   float* const scratch = reinterpret_cast<float*>(a.workspace);
   float* const moments = scratch + a.pool->threads() * p.forward_scratch();  // (images, total, 2)
+  const int64_t thread_floats = p.forward_scratch() - 16;
+  const FirstTask first(scratch + a.pool->threads() * thread_floats, a.pool->threads());
   const int64_t pixels = int64_t(p.out_h) * p.out_w;
 
   a.pool->parallel_for(int64_t(p.chunks) * op.n_inputs, [&](int64_t task, int thread) {
     const int input = int(task % op.n_inputs);
-    float* const planes = scratch + thread * p.forward_scratch();
+    float* const planes = scratch + thread * thread_floats;
     float* const t = planes + round_up(int64_t(p.c) * p.plane, 16);
-    float* const y_tile = t + round_up(int64_t(p.c) * p.tile, 16);
-    std::memset(planes, 0, size_t(p.c) * size_t(p.plane) * sizeof(float));
+    float* const y_tile = t + int64_t(p.c) * p.tile_stride;
+    first.clear(thread, planes, int64_t(p.c) * p.plane);
+    first.done(thread);
     const int64_t begin = task / op.n_inputs * p.images_per_chunk;
     for (int64_t n = begin; n < begin + p.images_per_chunk && n < p.images; ++n) {
       load_planes(op, a, p, n, input, planes);

@@ -23,6 +23,7 @@ struct Scratch {
   float* t;
   float* g;
   float* h;
+  float* transposed;  // null: none
 };
 
 enum class InputGradient { none, overwrite, add };
@@ -51,15 +52,21 @@ void gradient_tile(const Context& k, int branch, int64_t n, float* g) {
     const float slope = k.statistics[(2 * branch) * p.o + o],
                 offset = k.statistics[(2 * branch + 1) * p.o + o];
     for (int r = 0; r < rows; ++r) {
-      float* to = g + ptrdiff_t(o) * p.tile + ptrdiff_t(r) * p.width;
+      float* to = g + ptrdiff_t(o) * p.tile_stride + ptrdiff_t(r) * p.width;
       const int64_t at = r * columns;
-      for (int64_t j = 0; j < columns; ++j) to[j] = slope * y[at + j] + offset;
-      for (const GradientTerm& term : b.d_y) {
+      if (b.d_y.empty())
+        for (int64_t j = 0; j < columns; ++j) to[j] = slope * y[at + j] + offset;
+      for (size_t t = 0; t < b.d_y.size(); ++t) {
+        const GradientTerm& term = b.d_y[t];
         const Shape& shape = k.a.in_shape(term.source);
         const float* d = k.a.in(term.source) + (n * shape[1] + int64_t(o) * term.step) * pixels + at;
         const float factor = term.factors < 0 ? 1.f : k.a.in(term.factors)[term.row * outputs + o];
         const float more = term.offset_row < 0 ? 0.f : k.a.in(term.factors)[term.offset_row * outputs + o];
-        for (int64_t j = 0; j < columns; ++j) to[j] += factor * d[j] + more;
+        if (t == 0) {
+          for (int64_t j = 0; j < columns; ++j) to[j] = slope * y[at + j] + factor * d[j] + (offset + more);
+        } else {
+          for (int64_t j = 0; j < columns; ++j) to[j] += factor * d[j] + more;
+        }
       }
       if (!whole) std::memset(to + columns, 0, size_t(p.width - columns) * sizeof(float));
     }
@@ -88,7 +95,7 @@ void branch_planes(const Context& k, int branch, Scratch s, float* d_depthwise, 
     const Plane u{s.u + ptrdiff_t(c) * p.plane, p.pitch, p.half};
     const float* taps = w + c * K * K;
     if (recompute) {
-      float* t = s.t + ptrdiff_t(c) * p.tile;
+      float* t = s.t + ptrdiff_t(c) * p.tile_stride;
       if (one) {
         depthwise_plane<K, D, 1, false, false>(u, taps, t, p.width, p.out_h, p.width);
       } else {
@@ -136,60 +143,73 @@ void run_branch_grad(const Context& k, int branch, int64_t n, Scratch s, float* 
   gradient_tile(k, branch, n, s.g);
   if (b.pointwise_out >= 0) {
     run_planes(k, branch, s, nullptr, true, InputGradient::none);
-    pointwise_weight_tile(s.g, s.t, p.tile, p.c, outputs, sums + k.a.in_shape(at).elements());
+    pointwise_weight_tile(s.g, s.t, p.tile_stride, p.tile, p.c, outputs, s.transposed,
+                          sums + k.a.in_shape(at).elements());
   }
   if (b.depthwise_out < 0 && mode == InputGradient::none) return;
   const Matrix transposed{k.a.in(at + 1), 1, p.c};
-  pointwise_tile({s.g, p.tile, p.width}, transposed, outputs, p.c,
+  pointwise_tile({s.g, p.tile_stride, p.width}, transposed, outputs, p.c,
                  {s.h + kHalo * p.g_pitch + kHalo, p.g_plane, p.g_pitch}, p.out_h, p.width);
   run_planes(k, branch, s, b.depthwise_out >= 0 ? sums : nullptr, false, mode);
 }
 
-// One run of a row, x and d_x `step` apart: d_x (+)= scale * d with d = d_u where u > 0; and the sums of d *
-// x and d.
-struct Run {
-  const float* u;
-  const float* d_u;
-  const float* x;
-  float* d_x;  // null: sums alone
-  int columns;
-};
-
+// Sums over a plane of d * x and d, where d = d_u where u > 0.
 template <int L>
 struct AffineSums {
   Vec<L> scale = {}, shift = {};
 };
 
-template <int L, bool add>
-inline void finish_run(Run r, float scale, AffineSums<L>& sums) {
-  for (int j = 0; j < r.columns; j += L) {
-    const int n = r.columns - j < L ? r.columns - j : L;
-    const bool whole = n == L;
-    const Vec<L> u = whole ? load<L>(r.u + j) : load_first<L>(r.u + j, n);
-    const Vec<L> d_u = whole ? load<L>(r.d_u + j) : load_first<L>(r.d_u + j, n);
-    const Vec<L> x = whole ? load<L>(r.x + j) : load_first<L>(r.x + j, n);
-    const Vec<L> d = u > 0.f ? d_u : Vec<L>{};
-    sums.scale += d * x;
-    sums.shift += d;
-    if (!r.d_x) continue;
-    Vec<L> d_x = d * scale;
-    if (add) d_x += whole ? load<L>(r.d_x + j) : load_first<L>(r.d_x + j, n);
-    if (whole) {
-      store<L>(r.d_x + j, d_x);
-    } else {
-      store_first<L>(r.d_x + j, d_x, n);
+struct InputPlane {
+  const float *u, *d_u;  // padded
+  const float* x;
+  float* d_x;  // null: sums alone
+  float scale;
+};
+
+// d_x (+)= scale * d over rows without stride; W: their width, or 0.
+template <int W, bool add>
+inline void finish_rows(const SeparablePlan& p, InputPlane plane, float* d_scale, float* d_shift) {
+  constexpr int L = kRowLanes<W>;
+  const int width = W > 0 ? W : p.in_w;
+  AffineSums<L> sums;
+  const ptrdiff_t origin = kHalo * p.pitch + kHalo;
+  for (int row = 0; row < p.in_h; ++row)
+    for (int j = 0; j < width; j += L) {
+      const int n = W > 0 || j + L <= width ? L : width - j;
+      const ptrdiff_t padded = origin + ptrdiff_t(row) * p.pitch + j, at = ptrdiff_t(row) * width + j;
+      auto read = [&](const float* from) { return n == L ? load<L>(from) : load_first<L>(from, n); };
+      const Vec<L> d = read(plane.u + padded) > 0.f ? read(plane.d_u + padded) : Vec<L>{};
+      sums.scale += d * read(plane.x + at);
+      sums.shift += d;
+      if (!plane.d_x) continue;
+      Vec<L> d_x = d * plane.scale;
+      if (add) d_x += read(plane.d_x + at);
+      if (n == L) {
+        store<L>(plane.d_x + at, d_x);
+      } else {
+        store_first<L>(plane.d_x + at, d_x, n);
+      }
     }
-  }
+  *d_scale += sum_lanes<L>(sums.scale);
+  *d_shift += sum_lanes<L>(sums.shift);
 }
 
-template <int L>
-inline void finish_strided_run(Run r, int step, bool add, float scale, AffineSums<L>& sums) {
-  for (int j = 0; j < r.columns; ++j) {
-    const float d = r.u[j] > 0.f ? r.d_u[j] : 0.f;
-    sums.scale[0] += d * r.x[j * step];
-    sums.shift[0] += d;
-    if (r.d_x) r.d_x[j * step] = add ? r.d_x[j * step] + d * scale : d * scale;
-  }
+// The same at stride 2, where even and odd columns lie apart.
+inline void finish_strided_rows(const SeparableStage& op, const SeparablePlan& p, InputPlane plane, bool add,
+                                float* d_scale, float* d_shift) {
+  float scale_sum = 0, shift_sum = 0;
+  for (int row = 0; row < p.in_h; ++row)
+    for_row_runs(op, p, row, [&](ptrdiff_t padded, ptrdiff_t at, int columns, int step) {
+      for (int j = 0; j < columns; ++j) {
+        const float d = plane.u[padded + j] > 0.f ? plane.d_u[padded + j] : 0.f;
+        const ptrdiff_t i = at + j * step;
+        scale_sum += d * plane.x[i];
+        shift_sum += d;
+        if (plane.d_x) plane.d_x[i] = add ? plane.d_x[i] + d * plane.scale : d * plane.scale;
+      }
+    });
+  *d_scale += scale_sum;
+  *d_shift += shift_sum;
 }
 
 void store_input_gradient(const Context& k, int input, int64_t n, Scratch s, float* affine_sums) {
@@ -199,25 +219,22 @@ void store_input_gradient(const Context& k, int input, int64_t n, Scratch s, flo
   const int64_t pixels = int64_t(p.in_h) * p.in_w, channels = k.a.in_shape(input)[1];
   const bool add = in.x_out >= 0 && k.a.accumulate(in.x_out);
   for (int c = 0; c < p.c; ++c) {
-    const float* u = s.u + ptrdiff_t(c) * p.plane;
-    const float* d_u = s.d_u + ptrdiff_t(c) * p.plane;
-    const float* x = k.a.in(input) + (n * channels + c) * pixels;
-    float* d_x = in.x_out >= 0 ? k.a.out(in.x_out) + (n * channels + c) * pixels : nullptr;
-    const float scale = op.has_affine ? k.a.in(op.affine_at(input))[c] : 1.f;
-    AffineSums<kLanes> sums;
-    for (int row = 0; row < p.in_h; ++row)
-      for_row_runs(op, p, row, [&](ptrdiff_t tile, ptrdiff_t at, int columns, int step) {
-        const Run run{u + tile, d_u + tile, x + at, d_x ? d_x + at : nullptr, columns};
-        if (step != 1) {
-          finish_strided_run<kLanes>(run, step, add, scale, sums);
-        } else if (add) {
-          finish_run<kLanes, true>(run, scale, sums);
-        } else {
-          finish_run<kLanes, false>(run, scale, sums);
-        }
-      });
-    affine_sums[c] += sum_lanes<kLanes>(sums.scale);
-    affine_sums[p.c + c] += sum_lanes<kLanes>(sums.shift);
+    const InputPlane plane{s.u + ptrdiff_t(c) * p.plane, s.d_u + ptrdiff_t(c) * p.plane,
+                           k.a.in(input) + (n * channels + c) * pixels,
+                           in.x_out >= 0 ? k.a.out(in.x_out) + (n * channels + c) * pixels : nullptr,
+                           op.has_affine ? k.a.in(op.affine_at(input))[c] : 1.f};
+    float *d_scale = affine_sums + c, *d_shift = affine_sums + p.c + c;
+    if (op.stride != 1) {
+      finish_strided_rows(op, p, plane, add, d_scale, d_shift);
+      continue;
+    }
+    with_row_width(p.in_w, [&](auto w) {
+      if (add) {
+        finish_rows<w(), true>(p, plane, d_scale, d_shift);
+      } else {
+        finish_rows<w(), false>(p, plane, d_scale, d_shift);
+      }
+    });
   }
   if (in.x_out >= 0 && !add && channels > p.c)
     std::memset(k.a.out(in.x_out) + (n * channels + p.c) * pixels, 0,
@@ -231,8 +248,6 @@ void run_chunk(const Context& k, int64_t chunk, int input, Scratch s, float* wei
   const SeparableStageGrad::Input& in = k.op.inputs[size_t(input)];
   const bool wants_u = in.x_out >= 0 || in.affine_out >= 0;
   std::memset(affine_sums, 0, size_t(2 * p.c) * sizeof(float));
-  std::memset(s.h, 0, size_t(p.c) * size_t(p.g_plane) * sizeof(float));
-  std::memset(s.u, 0, size_t(p.c) * size_t(p.plane) * sizeof(float));
   const int64_t begin = chunk * p.images_per_chunk;
   const int64_t end = std::min(p.images, begin + p.images_per_chunk);
   for (int64_t n = begin; n < end; ++n) {
@@ -290,6 +305,8 @@ void separable_stage_grad_kernel(const SeparableStageGrad& op, const KernelArgs&
   const SeparablePlan p(f, a.in_shape(0), most);
   float* const scratch = reinterpret_cast<float*>(a.workspace);
   float* const statistics = scratch + a.pool->threads() * p.backward_scratch();
+  const int64_t thread_floats = p.backward_scratch() - 16;
+  const FirstTask first(scratch + a.pool->threads() * thread_floats, a.pool->threads());
   float* const parts = statistics + round_up(2 * int64_t(branches) * most, 16);
   const int64_t weights = separable_weight_floats(f, a.input_shapes);
   const int64_t stride = weights + 2 * int64_t(f.n_inputs) * p.c;
@@ -300,11 +317,15 @@ void separable_stage_grad_kernel(const SeparableStageGrad& op, const KernelArgs&
     const int64_t chunk = task / f.n_inputs;
     const int input = int(task % f.n_inputs);
     Scratch s;
-    s.u = scratch + thread * p.backward_scratch();
+    s.u = scratch + thread * thread_floats;
     s.d_u = s.u + round_up(int64_t(p.c) * p.plane, 16);
     s.t = s.d_u + round_up(int64_t(p.c) * p.plane, 16);
-    s.g = s.t + round_up(int64_t(p.c) * p.tile, 16);
-    s.h = s.g + round_up(int64_t(p.o) * p.tile, 16);
+    s.g = s.t + int64_t(p.c) * p.tile_stride;
+    s.h = s.g + int64_t(p.o) * p.tile_stride;
+    s.transposed = p.transposes ? s.h + round_up(int64_t(p.c) * p.g_plane, 16) : nullptr;
+    first.clear(thread, s.u, int64_t(p.c) * p.plane);
+    first.clear(thread, s.h, int64_t(p.c) * p.g_plane);
+    first.done(thread);
     float* part = parts + chunk * stride;
     run_chunk(k, chunk, input, s, part, part + weights + 2 * int64_t(input) * p.c);
   });

@@ -3,7 +3,11 @@
 // 40 loads instead of 100 for four rows.
 #pragma once
 
+#include <type_traits>
+
+#include "ops/cpu/gemm.h"
 #include "ops/cpu/lane_sums.h"
+#include "ops/cpu/transpose.h"
 #include "ops/separable_plan.h"
 
 namespace ladarts {
@@ -32,85 +36,111 @@ struct Plane {
   ptrdiff_t half = 0;  // start of the odd columns, where the columns are split by parity
 };
 
-// y[i][j] = sum over p, q of w[p][q] * x[i*S + p*D][j*S + q*D], rows [row, row + R). `turned`: w rotated by
-// half a turn.
+// y[i][j] = sum over p, q of w[p][q] * x[i*S + p*D][j*S + q*D], rows row, row + D, ... of which there are R:
+// with a dilation these share their windows, and rows next to each other do not. `turned`: w rotated by half
+// a turn.
 template <int K, int D, int S, int R, bool turned, bool add>
-inline void depthwise_rows(Plane x, const float* w, float* y, ptrdiff_t y_pitch, int row, int columns) {
-  constexpr int reach = (R - 1) * S + (K - 1) * D + 1;
+inline void depthwise_rows(Plane x, const Floats* w, float* y, ptrdiff_t y_pitch, int row, int columns) {
+  constexpr int reach = (R - 1) * S + K;  // rows of x, D apart
   const float* top = x.data + (kFirst<K, D> + row * S) * x.pitch;
   float* out = y + row * y_pitch;
   for (int j = 0; j < columns; j += kTileLanes) {
     Floats sum[R];
 #pragma GCC unroll 8
-    for (int i = 0; i < R; ++i) sum[i] = add ? load<kTileLanes>(out + i * y_pitch + j) : Floats{};
+    for (int i = 0; i < R; ++i) sum[i] = add ? load<kTileLanes>(out + i * D * y_pitch + j) : Floats{};
 #pragma GCC unroll 8
     for (int q = 0; q < K; ++q) {
       const float* at = top + tap_column<K, D, S>(q, x.half) + j;
 #pragma GCC unroll 32
       for (int r = 0; r < reach; ++r) {
-        const Floats v = load<kTileLanes>(at + r * x.pitch);
+        const Floats v = load<kTileLanes>(at + r * D * x.pitch);
 #pragma GCC unroll 8
         for (int i = 0; i < R; ++i) {
-          const int t = r - i * S;
-          if (t < 0 || t % D != 0 || t / D >= K) continue;
-          const int tap = t / D * K + q;
+          const int p = r - i * S;
+          if (p < 0 || p >= K) continue;
+          const int tap = p * K + q;
           sum[i] += v * w[turned ? K * K - 1 - tap : tap];
         }
       }
     }
 #pragma GCC unroll 8
-    for (int i = 0; i < R; ++i) store<kTileLanes>(out + i * y_pitch + j, sum[i]);
+    for (int i = 0; i < R; ++i) store<kTileLanes>(out + i * D * y_pitch + j, sum[i]);
   }
 }
 
+// The last rows, where there are not enough for a group. Apart, so that the loop over groups has all
+// registers.
 template <int K, int D, int S, bool turned, bool add>
-void depthwise_plane(Plane x, const float* w, float* y, ptrdiff_t y_pitch, int rows, int columns) {
-  int row = 0;
-  for (; row + 4 <= rows; row += 4) depthwise_rows<K, D, S, 4, turned, add>(x, w, y, y_pitch, row, columns);
+__attribute__((noinline)) void depthwise_rest(Plane x, const float* weights, float* y, ptrdiff_t y_pitch,
+                                              int row, int rows, int columns) {
+  Floats w[K * K];
+  for (int t = 0; t < K * K; ++t) w[t] = splat<kTileLanes>(weights[t]);
+  for (; row + 2 * D <= rows; row += 2 * D)
+    for (int phase = 0; phase < D; ++phase)
+      depthwise_rows<K, D, S, 2, turned, add>(x, w, y, y_pitch, row + phase, columns);
   for (; row < rows; ++row) depthwise_rows<K, D, S, 1, turned, add>(x, w, y, y_pitch, row, columns);
 }
 
-// d_w[p][q] += sum over i, j of g[i][j] * x[i*S + p*D][j*S + q*D].
+template <int K, int D, int S, bool turned, bool add>
+void depthwise_plane(Plane x, const float* weights, float* y, ptrdiff_t y_pitch, int rows, int columns) {
+  // Taps stay in registers: read from memory, they would take the loads that the windows need.
+  Floats w[K * K];
+#pragma GCC unroll 32
+  for (int t = 0; t < K * K; ++t) w[t] = splat<kTileLanes>(weights[t]);
+  int row = 0;
+  for (; row + 4 * D <= rows; row += 4 * D)
+    for (int phase = 0; phase < D; ++phase)
+      depthwise_rows<K, D, S, 4, turned, add>(x, w, y, y_pitch, row + phase, columns);
+  if (row < rows) depthwise_rest<K, D, S, turned, add>(x, weights, y, y_pitch, row, rows, columns);
+}
+
+// sum[p][q] += sum over j of g[i][j] * x[i*S + p*D][j*S + q*D] for R rows i = row, row + D, ...
 template <int K, int D, int S, int R>
-inline void depthwise_weight_rows(Plane x, Plane g, Floats* sums, int row, int rows, int columns) {
-  constexpr int reach = (R - 1) * S + (K - 1) * D + 1;
-  Floats sum[K * K];
+inline void depthwise_weight_rows(Plane x, Plane g, Floats (&sum)[K * K], int row, int columns) {
+  constexpr int reach = (R - 1) * S + K;
+  const float* top = x.data + (kFirst<K, D> + row * S) * x.pitch;
+  const float* grad = g.data + row * g.pitch;
+  for (int j = 0; j < columns; j += kTileLanes) {
+    Floats d[R];
+#pragma GCC unroll 8
+    for (int i = 0; i < R; ++i) d[i] = load<kTileLanes>(grad + i * D * g.pitch + j);
+#pragma GCC unroll 8
+    for (int q = 0; q < K; ++q) {
+      const float* at = top + tap_column<K, D, S>(q, x.half) + j;
 #pragma GCC unroll 32
-  for (int t = 0; t < K * K; ++t) sum[t] = sums[t];
-  for (; row + R <= rows; row += R) {
-    const float* top = x.data + (kFirst<K, D> + row * S) * x.pitch;
-    const float* grad = g.data + row * g.pitch;
-    for (int j = 0; j < columns; j += kTileLanes) {
-      Floats d[R];
+      for (int r = 0; r < reach; ++r) {
+        const Floats v = load<kTileLanes>(at + r * D * x.pitch);
 #pragma GCC unroll 8
-      for (int i = 0; i < R; ++i) d[i] = load<kTileLanes>(grad + i * g.pitch + j);
-#pragma GCC unroll 8
-      for (int q = 0; q < K; ++q) {
-        const float* at = top + tap_column<K, D, S>(q, x.half) + j;
-#pragma GCC unroll 32
-        for (int r = 0; r < reach; ++r) {
-          const Floats v = load<kTileLanes>(at + r * x.pitch);
-#pragma GCC unroll 8
-          for (int i = 0; i < R; ++i) {
-            const int t = r - i * S;
-            if (t < 0 || t % D != 0 || t / D >= K) continue;
-            sum[t / D * K + q] += v * d[i];
-          }
+        for (int i = 0; i < R; ++i) {
+          const int p = r - i * S;
+          if (p < 0 || p >= K) continue;
+          sum[p * K + q] += v * d[i];
         }
       }
     }
   }
-#pragma GCC unroll 32
-  for (int t = 0; t < K * K; ++t) sums[t] = sum[t];
 }
 
 template <int K, int D, int S>
+__attribute__((noinline)) void depthwise_weight_rest(Plane x, Plane g, Floats (&sums)[K * K], int row,
+                                                     int rows, int columns) {
+  for (; row < rows; ++row) depthwise_weight_rows<K, D, S, 1>(x, g, sums, row, columns);
+}
+
+// d_w[p][q] += sum over i, j of g[i][j] * x[i*S + p*D][j*S + q*D].
+template <int K, int D, int S>
 void depthwise_weight_plane(Plane x, Plane g, float* d_w, int rows, int columns) {
-  Floats sums[K * K] = {};
   constexpr int R = K == 3 ? 4 : 2;
-  depthwise_weight_rows<K, D, S, R>(x, g, sums, 0, rows, columns);
-  if (rows % R) depthwise_weight_rows<K, D, S, 1>(x, g, sums, rows - rows % R, rows, columns);
-  add_lane_sums<kTileLanes>(sums, K * K, d_w);
+  Floats sums[K * K] = {};
+  int row = 0;
+  for (; row + R * D <= rows; row += R * D)
+    for (int phase = 0; phase < D; ++phase)
+      depthwise_weight_rows<K, D, S, R>(x, g, sums, row + phase, columns);
+  Floats all[K * K];
+#pragma GCC unroll 32
+  for (int t = 0; t < K * K; ++t) all[t] = sums[t];
+  if (row < rows) depthwise_weight_rest<K, D, S>(x, g, all, row, rows, columns);
+  add_lane_sums<kTileLanes>(all, K * K, d_w);
 }
 
 // Gradient of a stride-2 depthwise convolution's input, in the layout of the input plane. Only taps of the
@@ -217,46 +247,27 @@ inline void pointwise_tile(Tile x, Matrix w, int inputs, int outputs, Tile y, in
   }
 }
 
-// d_w[o][i] += sum over pixels of g[o] * x[i]; d_w is (outputs, inputs).
-template <int O, int I>
-inline void pointwise_weight_block(const float* g, const float* x, ptrdiff_t plane, float* d_w, int inputs) {
-  Floats sum[O * I] = {};
-  for (ptrdiff_t j = 0; j < plane; j += kTileLanes) {
-    Floats v[I];
-#pragma GCC unroll 4
-    for (int i = 0; i < I; ++i) v[i] = load<kTileLanes>(x + i * plane + j);
-#pragma GCC unroll 4
-    for (int o = 0; o < O; ++o) {
-      const Floats d = load<kTileLanes>(g + o * plane + j);
-#pragma GCC unroll 4
-      for (int i = 0; i < I; ++i) sum[o * I + i] += d * v[i];
-    }
+// d_w (outputs, inputs) += g x^T. With many channels and few pixels sums over lanes would cost more than the
+// products: x is transposed to `scratch` (pixels, inputs) instead.
+inline void pointwise_weight_tile(const float* g, const float* x, ptrdiff_t row, int pixels, int inputs,
+                                  int outputs, float* scratch, float* d_w) {
+  if (!scratch) {
+    DotTile t{};
+    t.length = pixels;
+    t.a = g, t.a_row = row;
+    t.b = x, t.b_row = row;
+    t.c = d_w, t.c_row = inputs, t.add = true;
+    return dot_product(outputs, inputs, t);
   }
-  for (int o = 0; o < O; ++o) add_lane_sums<kTileLanes>(sum + o * I, I, d_w + o * inputs);
-}
-
-inline void pointwise_weight_tile(const float* g, const float* x, ptrdiff_t plane, int inputs, int outputs,
-                                  float* d_w) {
-  for (int o = 0; o < outputs;) {
-    const int os = outputs - o >= 4 ? 4 : 1;
-    for (int i = 0; i < inputs;) {
-      const int is = inputs - i >= 4 ? 4 : 1;
-      const float* go = g + o * plane;
-      const float* xi = x + i * plane;
-      float* d = d_w + o * inputs + i;
-      if (os == 4 && is == 4) {
-        pointwise_weight_block<4, 4>(go, xi, plane, d, inputs);
-      } else if (os == 4) {
-        pointwise_weight_block<4, 1>(go, xi, plane, d, inputs);
-      } else if (is == 4) {
-        pointwise_weight_block<1, 4>(go, xi, plane, d, inputs);
-      } else {
-        pointwise_weight_block<1, 1>(go, xi, plane, d, inputs);
-      }
-      i += is;
-    }
-    o += os;
-  }
+  const int64_t scratch_row = round_up(inputs, 16);
+  transpose(x, row, inputs, pixels, scratch, scratch_row);
+  GemmTile t{};
+  t.k = pixels;
+  t.a = g, t.a_row = row, t.a_k = 1;
+  t.b = scratch, t.b_row = scratch_row;
+  t.c = d_w, t.c_row = inputs, t.columns = inputs;
+  t.add = true;
+  gemm(outputs, t);
 }
 
 }  // namespace
