@@ -43,7 +43,7 @@ void run_branch(const SeparableStage& op, int branch, const KernelArgs& a, const
   const bool whole = p.width == p.out_w;
   const Matrix m{a.in(op.weights_at(branch) + 1), p.c, 1};
   const Tile to{whole ? y : y_tile, whole ? p.tile : p.tile_stride, p.width};
-  pointwise_tile({t, p.tile_stride, p.width}, m, p.c, outputs, to, p.out_h, p.width);
+  pointwise_tile({t, p.tile_stride, p.width}, m, p.c, outputs, to, p.out_h);
   if (whole) return;
   for (int o = 0; o < outputs; ++o)
     for (int r = 0; r < p.out_h; ++r)

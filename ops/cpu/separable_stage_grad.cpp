@@ -149,7 +149,7 @@ void run_branch_grad(const Context& k, int branch, int64_t n, Scratch s, float* 
   if (b.depthwise_out < 0 && mode == InputGradient::none) return;
   const Matrix transposed{k.a.in(at + 1), 1, p.c};
   pointwise_tile({s.g, p.tile_stride, p.width}, transposed, outputs, p.c,
-                 {s.h + kHalo * p.g_pitch + kHalo, p.g_plane, p.g_pitch}, p.out_h, p.width);
+                 {s.h + kHalo * p.g_pitch + kHalo, p.g_plane, p.g_pitch}, p.out_h);
   run_planes(k, branch, s, b.depthwise_out >= 0 ? sums : nullptr, false, mode);
 }
 

@@ -189,9 +189,10 @@ struct Matrix {
   int out_stride, in_stride;
 };
 
+// Vector k of the result goes to y + to[k].
 template <int O, int V>
 inline void pointwise_pixels(const float* x, ptrdiff_t x_plane, Matrix w, int inputs, float* y,
-                             ptrdiff_t y_plane) {
+                             ptrdiff_t y_plane, const ptrdiff_t (&to)[4]) {
   Floats sum[O][V] = {};
   for (int i = 0; i < inputs; ++i) {
     Floats v[V];
@@ -207,18 +208,7 @@ inline void pointwise_pixels(const float* x, ptrdiff_t x_plane, Matrix w, int in
 #pragma GCC unroll 4
   for (int o = 0; o < O; ++o)
 #pragma GCC unroll 4
-    for (int k = 0; k < V; ++k) store<kTileLanes>(y + o * y_plane + k * kTileLanes, sum[o][k]);
-}
-
-template <int O>
-inline void pointwise_row(const float* x, ptrdiff_t x_plane, Matrix w, int inputs, float* y,
-                          ptrdiff_t y_plane, int columns) {
-  int j = 0;
-  for (; j + 4 * kTileLanes <= columns; j += 4 * kTileLanes)
-    pointwise_pixels<O, 4>(x + j, x_plane, w, inputs, y + j, y_plane);
-  for (; j + 2 * kTileLanes <= columns; j += 2 * kTileLanes)
-    pointwise_pixels<O, 2>(x + j, x_plane, w, inputs, y + j, y_plane);
-  for (; j < columns; j += kTileLanes) pointwise_pixels<O, 1>(x + j, x_plane, w, inputs, y + j, y_plane);
+    for (int k = 0; k < V; ++k) store<kTileLanes>(y + o * y_plane + to[k], sum[o][k]);
 }
 
 struct Tile {
@@ -226,22 +216,35 @@ struct Tile {
   ptrdiff_t plane, pitch;
 };
 
-inline void pointwise_tile(Tile x, Matrix w, int inputs, int outputs, Tile y, int rows, int columns) {
-  if (x.pitch == columns && y.pitch == columns) {
-    columns *= rows;
-    rows = 1;
-  }
+// x: rows without gaps, x.pitch floats each, whole vectors. Four vectors at a time wherever rows of y begin.
+inline void pointwise_tile(Tile x, Matrix w, int inputs, int outputs, Tile y, int rows) {
+  const int per_row = int(x.pitch) / kTileLanes, vectors = rows * per_row;
+  const bool gaps = y.pitch != x.pitch;
   for (int o = 0; o < outputs;) {
     const int count = outputs - o >= 4 ? 4 : 1;
     const Matrix m{w.data + o * w.out_stride, w.out_stride, w.in_stride};
-    for (int r = 0; r < rows; ++r) {
-      const float* from = x.data + r * x.pitch;
-      float* to = y.data + o * y.plane + r * y.pitch;
-      if (count == 4) {
-        pointwise_row<4>(from, x.plane, m, inputs, to, y.plane, columns);
-      } else {
-        pointwise_row<1>(from, x.plane, m, inputs, to, y.plane, columns);
+    float* const out = y.data + o * y.plane;
+    for (int v = 0; v < vectors;) {
+      const int together = vectors - v >= 4 ? 4 : 1;
+      const float* from = x.data + ptrdiff_t(v) * kTileLanes;
+      if (count == 4 && together == 4 && !gaps) {
+        constexpr ptrdiff_t next[4] = {0, kTileLanes, 2 * kTileLanes, 3 * kTileLanes};
+        pointwise_pixels<4, 4>(from, x.plane, m, inputs, out + ptrdiff_t(v) * kTileLanes, y.plane, next);
+        v += 4;
+        continue;
       }
+      ptrdiff_t to[4];
+      for (int k = 0; k < together; ++k) to[k] = (v + k) / per_row * y.pitch + (v + k) % per_row * kTileLanes;
+      if (count == 4 && together == 4) {
+        pointwise_pixels<4, 4>(from, x.plane, m, inputs, out, y.plane, to);
+      } else if (count == 4) {
+        pointwise_pixels<4, 1>(from, x.plane, m, inputs, out, y.plane, to);
+      } else if (together == 4) {
+        pointwise_pixels<1, 4>(from, x.plane, m, inputs, out, y.plane, to);
+      } else {
+        pointwise_pixels<1, 1>(from, x.plane, m, inputs, out, y.plane, to);
+      }
+      v += together;
     }
     o += count;
   }
