@@ -39,5 +39,6 @@ std::unique_ptr<Command> make_train_command();
 std::unique_ptr<Command> make_eval_command();
 std::unique_ptr<Command> make_verify_command();
 std::unique_ptr<Command> make_run_command();
+std::unique_ptr<Command> make_bench_command();
 
 }  // namespace ladarts

@@ -249,11 +249,11 @@ NamedStorages SearchSteps::state() {
   return all;
 }
 
-const ProgramStats& SearchSteps::weight_stats() const {
-  return programs_->programs[kWeightStep].stats();
+Program& SearchSteps::weight_program() {
+  return programs_->programs[kWeightStep];
 }
-const ProgramStats& SearchSteps::architecture_stats() const {
-  return programs_->programs[programs_->config.second_order ? kUnrolledGradients : kArchitectureStep].stats();
+Program& SearchSteps::architecture_program() {
+  return programs_->programs[programs_->config.second_order ? kUnrolledGradients : kArchitectureStep];
 }
 
 }  // namespace ladarts

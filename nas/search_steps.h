@@ -59,8 +59,9 @@ class SearchSteps {
   // Everything that a checkpoint must hold, under unique names.
   NamedStorages state();
 
-  const ProgramStats& weight_stats() const;
-  const ProgramStats& architecture_stats() const;
+  // For measuring. Second order: of the architecture step's programs, the one with both gradients at w'.
+  Program& weight_program();
+  Program& architecture_program();
 
  private:
   struct Programs;

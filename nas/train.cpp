@@ -7,16 +7,13 @@
 
 #include "core/clock.h"
 #include "core/error.h"
-#include "core/gradients.h"
 #include "core/interrupt.h"
 #include "core/jsonl_log.h"
 #include "core/program.h"
 #include "core/progress.h"
 #include "nas/network_file.h"
 #include "nas/run_folder.h"
-#include "ops/arithmetic.h"
-#include "ops/losses.h"
-#include "ops/optimizer.h"
+#include "nas/train_steps.h"
 #include "ops/schedule.h"
 
 namespace ladarts {
@@ -24,75 +21,6 @@ namespace ladarts {
 namespace {
 
 constexpr double kCheckpointSeconds = 300;  // at most so much work is lost to a kill
-
-// The training step as a Program, with the state that it carries from step to step.
-class TrainSteps {
- public:
-  explicit TrainSteps(const TrainConfig& config)
-      : config_(config),
-        params(config.seed, config.device),
-        buffers(0, config.device),
-        random_(config.seed, config.device) {
-    const NetworkShape shape = resolve(config.network.shape, config.network.space);
-    batch = StepBatch::create(config.batch, shape.image, config.device);
-    Graph g(config.device);
-    std::optional<DropPathInput> drop_path;
-    if (config.drop_path > 0) drop_path = DropPathInput{g.leaf(drop_rate_, "drop_path"), random_};
-    const Network n = record_network(g, config.network, NetworkMode::training, params, buffers,
-                                     g.leaf(batch.images, "images"), drop_path);
-    const Tensor labels = g.leaf(batch.labels, "labels");
-    const CrossEntropyDesc desc{config.label_smoothing};
-    Tensor loss = cross_entropy(n.logits, labels, desc);
-    loss_ = g.bind_output(loss);
-    correct_ = g.bind_output(count_correct(n.logits, labels));
-    if (n.auxiliary_logits)
-      loss = add(loss, scale(cross_entropy(n.auxiliary_logits, labels, desc), config.auxiliary_weight));
-    gradients(loss, params.leaves(g), {.into = params.gradient_storages()});
-    const Storage values = params.values();
-    buffers.values();
-    momentum_ = scratch(values.shape());
-    const Tensor gradient = g.leaf(params.gradients());
-    if (config.clip_norm > 0) clip_norm(gradient, config.clip_norm);
-    sgd_update(g.leaf(values), gradient, g.leaf(momentum_), g.leaf(lr_),
-               {.momentum = config.momentum, .weight_decay = config.weight_decay});
-    program_ = compile(g);
-  }
-
-  // Sets what varies between epochs.
-  void set(double lr, double drop_rate) {
-    lr_.set(float(lr));
-    drop_rate_.set(float(drop_rate));
-  }
-  // `step` counts all steps of the training: it fixes the masks.
-  void run(int64_t step) {
-    random_.set_step(uint64_t(step));
-    program_->run();
-  }
-  double loss() const { return loss_.item(); }
-  int correct() const { return int(correct_.item()); }
-
-  NamedStorages state() {
-    NamedStorages all = named_values(params, "params.");
-    for (auto& entry : named_values(buffers, "buffers.")) all.push_back(entry);
-    all.emplace_back("sgd.momentum", momentum_);
-    return all;
-  }
-
- private:
-  Storage scratch(Shape shape) const { return Storage::create(shape, DType::f32, config_.device); }
-
-  const TrainConfig& config_;
-
- public:
-  StepBatch batch;
-  ParameterSet params, buffers;
-
- private:
-  RandomState random_;
-  Storage lr_ = scratch({1}), drop_rate_ = scratch({1});
-  Storage momentum_, loss_, correct_;
-  std::optional<Program> program_;
-};
 
 // Adds the cross-entropy and the correct predictions of the first `count` rows of logits (N, K).
 void add_rows(const std::vector<float>& logits, std::span<const int32_t> labels, int64_t count,

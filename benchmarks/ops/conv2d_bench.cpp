@@ -131,7 +131,7 @@ int main(int argc, char** argv) {
   CLI11_PARSE(app, argc, argv);
   ThreadPool::set_global_threads(threads);
   ThreadPool& pool = ThreadPool::global();
-  Report report(measure_machine(pool), pool.threads(), json);
+  Report report(measure_machine_peak(pool), pool.threads(), json);
   for (int64_t batch : {1, 32, 96})
     for (const Case& c : derived_network_cases())
       measure_case(report, c, batch, batch == 96, filter, budget_ms);

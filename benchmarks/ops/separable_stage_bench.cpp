@@ -76,7 +76,7 @@ int main(int argc, char** argv) {
   CLI11_PARSE(app, argc, argv);
   ThreadPool::set_global_threads(threads);
   ThreadPool& pool = ThreadPool::global();
-  Report report(measure_machine(pool), pool.threads(), json);
+  Report report(measure_machine_peak(pool), pool.threads(), json);
   for (auto [channels, size] :
        {std::pair<int64_t, int64_t>{4, 32}, {8, 16}, {16, 8}, {16, 32}, {32, 16}, {64, 8}})
     for (int kernel : {3, 5})

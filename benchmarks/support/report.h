@@ -10,8 +10,9 @@
 #include <string>
 #include <vector>
 
-#include "benchmarks/support/machine.h"
+#include "core/kernel.h"
 #include "core/op.h"
+#include "predictor/machine_peak.h"
 
 namespace ladarts::benchmark {
 

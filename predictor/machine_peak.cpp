@@ -1,6 +1,4 @@
-// What the machine can do at most, measured: multiply-adds per second and copied bytes per second. Benchmarks
-// state their results as a share of these.
-#pragma once
+#include "predictor/machine_peak.h"
 
 #include <algorithm>
 #include <chrono>
@@ -8,18 +6,14 @@
 #include <vector>
 
 #include "core/kernel.h"
-#include "core/thread_pool.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
 
-namespace ladarts::benchmark {
+namespace ladarts {
 
-struct MachinePeak {
-  double gflops = 0;    // multiply-adds of float vectors from registers, counted as two, all threads
-  double copy_gbs = 0;  // bytes read plus bytes written by copies far larger than the caches, all threads
-};
+namespace {
 
 template <int L>
 struct FloatVector {
@@ -50,18 +44,18 @@ struct MultiplyAdds {
 };
 
 #if defined(__x86_64__)
-[[gnu::target("avx512f,fma,prefer-vector-width=512")]] inline float multiply_adds_avx512(int64_t rounds) {
+[[gnu::target("avx512f,fma,prefer-vector-width=512")]] float multiply_adds_avx512(int64_t rounds) {
   return multiply_add_chains<16>(rounds);
 }
-[[gnu::target("avx2,fma")]] inline float multiply_adds_avx2(int64_t rounds) {
+[[gnu::target("avx2,fma")]] float multiply_adds_avx2(int64_t rounds) {
   return multiply_add_chains<8>(rounds);
 }
 #endif
-inline float multiply_adds_baseline(int64_t rounds) {
+float multiply_adds_baseline(int64_t rounds) {
   return multiply_add_chains<4>(rounds);
 }
 
-inline MultiplyAdds multiply_adds() {
+MultiplyAdds multiply_adds() {
 #if defined(__x86_64__)
   if (current_cpu_isa() == CpuIsa::avx512) return {multiply_adds_avx512, 12 * 16 * 2};
   if (current_cpu_isa() == CpuIsa::avx2) return {multiply_adds_avx2, 12 * 8 * 2};
@@ -82,7 +76,9 @@ double best_seconds(int repeats, F f) {
   return best;
 }
 
-inline MachinePeak measure_machine(ThreadPool& pool) {
+}  // namespace
+
+MachinePeak measure_machine_peak(ThreadPool& pool) {
   const int threads = pool.threads();
   const MultiplyAdds fma = multiply_adds();
   constexpr int64_t kRounds = 400'000;
@@ -104,4 +100,4 @@ inline MachinePeak measure_machine(ThreadPool& pool) {
   return peak;
 }
 
-}  // namespace ladarts::benchmark
+}  // namespace ladarts

@@ -1,0 +1,305 @@
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <chrono>
+#include <map>
+
+#include "apps/command.h"
+#include "apps/format.h"
+#include "apps/network_options.h"
+#include "core/interrupt.h"
+#include "core/philox.h"
+#include "nas/search_steps.h"
+#include "nas/train_steps.h"
+#include "predictor/machine_peak.h"
+
+namespace ladarts {
+namespace {
+
+double peak_rss_mib() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return double(usage.ru_maxrss) / 1024;
+}
+
+void fill(const Storage& images, uint64_t seed) {
+  Random random(seed, 0x62656e6368);  // stream "bench"
+  std::vector<float> pixels(size_t(images.shape().elements()));
+  for (float& v : pixels) v = random.uniform(-1.7f, 1.7f);
+  images.upload(std::span<const float>(pixels));
+}
+
+void fill(const StepBatch& batch, int classes, uint64_t seed) {
+  fill(batch.images, seed);
+  Random random(seed, 0x6c6162656c);  // stream "label"
+  std::vector<int32_t> labels(size_t(batch.labels.shape().elements()));
+  for (int32_t& v : labels) v = int32_t(random.below(uint32_t(classes)));
+  batch.labels.upload(std::span<const int32_t>(labels));
+}
+
+double milliseconds(std::chrono::steady_clock::duration d) {
+  return std::chrono::duration<double, std::milli>(d).count();
+}
+
+// The least time that a node can take where nothing lies in a cache, by the machine's measured peaks.
+double floor_ms(const Cost& cost, const MachinePeak& peak) {
+  return std::max(cost.flops / peak.gflops, cost.bytes_moved / peak.copy_gbs) * 1e-6;
+}
+
+class BenchCommand : public Command {
+ public:
+  std::string name() const override { return "bench"; }
+  std::string summary() const override { return "time the steps of a search or a network, and say where it goes"; }
+  std::string example() const override {
+    return "ladarts bench step --partial-k 4 --channels 16 --layers 8 --batch 64     # a search's two steps\n"
+           "  ladarts bench train --genotype DARTS_V2 --batch 96\n"
+           "  ladarts bench infer --genotype PC_DARTS_cifar --batch 1 --slowest 10";
+  }
+
+  void declare(CLI::App& app) override {
+    app.add_option("what", what_,
+                   "step: weight and architecture step of a search; train: a training step of a network; infer: its "
+                   "inference")
+        ->required()
+        ->check(CLI::IsMember({"step", "train", "infer"}));
+    app.add_option("--batch", batch_, "images at once; 0: 64 for step, 96 for train, 1 for infer")
+        ->check(CLI::Range(0, 65536))
+        ->option_text("N [0]");
+    app.add_option("--genotype", genotype_, kGenotypeHelp)->option_text(fmt::format("G [{}]", genotype_));
+    app.add_option("--partial-k", partial_k_, "step: 1 is DARTS, 4 is PC-DARTS on CIFAR")
+        ->check(CLI::PositiveNumber)
+        ->option_text("K [1]");
+    app.add_flag("--unfused", unfused_, "step: one op for each layer of the supernet");
+    app.add_option("--repeats", repeats_, "timed runs of each program")
+        ->check(CLI::Range(1, 100000))
+        ->option_text(fmt::format("N [{}]", repeats_));
+    app.add_option("--slowest", slowest_, "also list this many of the slowest nodes")
+        ->check(CLI::NonNegativeNumber)
+        ->option_text("N [0]");
+    add_network_options(app, network_);
+  }
+
+  Json run(const CommonOptions& common) override {
+    device_ = Device::parse(common.device);
+    seed_ = common.seed;
+    programs_ = Json::object();
+    if (what_ == "step") {
+      search();
+    } else if (what_ == "train") {
+      train();
+    } else {
+      infer();
+    }
+    Json result{{"what", what_},
+                {"device", device_.str()},
+                {"threads", ThreadPool::global().threads()},
+                {"isa", to_string(current_cpu_isa())},
+                {"batch", batch_},
+                {"repeats", repeats_},
+                {"network", network_json_},
+                {"peak_rss_mib", peak_rss_mib()}};
+    // After the programs: what it allocates must not count.
+    const MachinePeak peak = measure_machine_peak(ThreadPool::global());
+    if (device_.kind == DeviceKind::cpu) {
+      result["peak_gflops"] = peak.gflops;
+      result["copy_gbs"] = peak.copy_gbs;
+      add_floors(peak);
+    }
+    for (auto& [name, p] : programs_.items()) p.erase("nodes_by_time");
+    result["programs"] = programs_;
+    return result;
+  }
+
+  std::string text(const Json& r) const override {
+    std::string out = fmt::format("{}, batch {}; {}, {} threads, {}; peak resident {:.0f} MiB\n",
+                                  described(r["network"]), r["batch"].get<int>(), text_of(r["device"]),
+                                  r["threads"].get<int>(), text_of(r["isa"]), r["peak_rss_mib"].get<double>());
+    if (r.contains("peak_gflops"))
+      out += fmt::format("this machine at most: {:.0f} GFLOP/s, copies {:.1f} GB/s\n", r["peak_gflops"].get<double>(),
+                         r["copy_gbs"].get<double>());
+    for (const auto& [name, p] : r["programs"].items()) out += "\n" + program_text(name, p);
+    return out;
+  }
+
+ private:
+  void search() {
+    if (batch_ == 0) batch_ = 64;
+    SearchStepConfig config;
+    config.supernet = {.space = network_.load_space(), .shape = network_.shape()};
+    if (config.supernet.shape.channels == 0) config.supernet.shape.channels = 16;
+    if (config.supernet.shape.layers == 0) config.supernet.shape.layers = 8;
+    config.supernet.partial_k = partial_k_;
+    config.supernet.edge_normalisation = partial_k_ > 1;
+    config.supernet.fused = !unfused_;
+    config.batch = batch_;
+    config.seed = seed_;
+    config.device = device_;
+    SearchSteps steps(config, nullptr);
+    const NetworkShape shape = resolve(config.supernet.shape, config.supernet.space);
+    fill(steps.training_batch(), shape.classes, seed_);
+    fill(steps.validation_batch(), shape.classes, seed_);
+    describe(config.supernet.space, shape, steps.weights().count());
+    network_json_["partial_k"] = partial_k_;
+    network_json_["fused"] = !unfused_;
+    measure("weight_step", steps.weight_program());
+    measure("architecture_step", steps.architecture_program());
+  }
+
+  void train() {
+    if (batch_ == 0) batch_ = 96;
+    TrainConfig config;
+    config.network = network_config();
+    config.batch = batch_;
+    config.drop_path = 0;
+    config.seed = seed_;
+    config.device = device_;
+    TrainSteps steps(config);
+    const NetworkShape shape = resolve(config.network.shape, config.network.space);
+    fill(steps.batch, shape.classes, seed_);
+    describe(config.network.space, shape, steps.params.count());
+    network_json_["genotype"] = genotype_;
+    measure("training_step", steps.program());
+  }
+
+  void infer() {
+    if (batch_ == 0) batch_ = 1;
+    const NetworkConfig config = network_config();
+    const NetworkShape shape = resolve(config.shape, config.space);
+    const Storage images = Storage::create({batch_, kImageChannels, shape.image, shape.image}, DType::f32, device_);
+    fill(images, seed_);
+    Graph g(device_);
+    ParameterSet params(seed_, device_), buffers(0, device_);
+    g.bind_output(record_network(g, config, NetworkMode::inference, params, buffers, g.leaf(images, "images")).logits);
+    params.values();
+    describe(config.space, shape, count_network(config).parameters);
+    network_json_["genotype"] = genotype_;
+    Program program = compile(g);
+    measure("inference", program);
+  }
+
+  NetworkConfig network_config() const {
+    const SearchSpace space = network_.load_space();
+    const Genotype genotype = parse_genotype(genotype_, space);
+    validate(genotype, space);
+    return {space, genotype, network_.shape()};
+  }
+
+  void describe(const SearchSpace& space, const NetworkShape& shape, int64_t parameters) {
+    network_json_ = {{"space", space.name},     {"channels", shape.channels}, {"layers", shape.layers},
+                     {"classes", shape.classes}, {"image", shape.image},       {"parameters", parameters}};
+  }
+
+  void measure(const char* name, Program& program) {
+    using clock = std::chrono::steady_clock;
+    program.run();
+    program.wait();
+    std::vector<double> ms;
+    for (int r = 0; r < repeats_; ++r) {
+      if (interrupted()) throw Interrupted("stopped; nothing was written");
+      const auto before = clock::now();
+      program.run();
+      program.wait();
+      ms.push_back(milliseconds(clock::now() - before));
+    }
+    std::sort(ms.begin(), ms.end());
+    const ProgramStats& stats = program.stats();
+    Json nodes = Json::array();
+    for (const NodeProfile& p : program.profile(repeats_))
+      nodes.push_back({{"op", p.op},
+                       {"where", p.scope},
+                       {"ms", p.microseconds * 1e-3},
+                       {"gflop", p.cost.flops * 1e-9},
+                       {"gbytes", p.cost.bytes_moved * 1e-9}});
+    programs_[name] = {{"min_ms", ms.front()},
+                       {"median_ms", (ms[(ms.size() - 1) / 2] + ms[ms.size() / 2]) / 2},
+                       {"ops", stats.nodes},
+                       {"arena_mib", double(stats.arena_bytes) / (1 << 20)},
+                       {"planned_mib", double(stats.value_bytes) / (1 << 20)},
+                       {"gflop", stats.flops * 1e-9},
+                       {"gbytes_moved", stats.bytes_moved * 1e-9},
+                       {"by_op", by_op(nodes)},
+                       {"slowest", slowest(nodes)},
+                       {"nodes_by_time", std::move(nodes)}};
+  }
+
+  static Json by_op(const Json& nodes) {
+    std::map<std::string, Json> groups;
+    for (const Json& n : nodes) {
+      Json& g = groups[text_of(n["op"])];
+      if (g.is_null()) g = {{"op", n["op"]}, {"ms", 0.0}, {"nodes", 0}, {"gflop", 0.0}, {"gbytes", 0.0}};
+      for (const char* key : {"ms", "gflop", "gbytes"}) g[key] = g[key].get<double>() + n[key].get<double>();
+      g["nodes"] = g["nodes"].get<int>() + 1;
+    }
+    Json list = Json::array();
+    for (auto& [op, g] : groups) list.push_back(std::move(g));
+    return sorted(std::move(list));
+  }
+
+  Json slowest(const Json& nodes) const {
+    Json list = sorted(nodes);
+    list.erase(list.begin() + std::min<ptrdiff_t>(slowest_, ptrdiff_t(list.size())), list.end());
+    return list;
+  }
+
+  static Json sorted(Json list) {
+    std::stable_sort(list.begin(), list.end(),
+                     [](const Json& a, const Json& b) { return a["ms"].get<double>() > b["ms"].get<double>(); });
+    return list;
+  }
+
+  void add_floors(const MachinePeak& peak) {
+    for (auto& [name, p] : programs_.items()) {
+      double floor = 0;
+      for (const Json& n : p["nodes_by_time"])
+        floor += floor_ms({n["gflop"].get<double>() * 1e9, n["gbytes"].get<double>() * 1e9}, peak);
+      p["floor_ms"] = floor;
+      p["share_of_floor"] = floor / p["min_ms"].get<double>();
+    }
+  }
+
+  static std::string program_text(const std::string& name, const Json& p) {
+    std::string title = name;
+    std::replace(title.begin(), title.end(), '_', ' ');
+    std::string out = fmt::format(
+        "{}: {:.2f} ms at best, median {:.2f}; {} ops, arena {:.0f} MiB for {:.0f} MiB of values\n{:.2f} GFLOP, {:.2f} "
+        "GB moved: {:.0f} GFLOP/s, {:.1f} GB/s\n",
+        title, p["min_ms"].get<double>(), p["median_ms"].get<double>(), p["ops"].get<int>(),
+        p["arena_mib"].get<double>(), p["planned_mib"].get<double>(), p["gflop"].get<double>(),
+        p["gbytes_moved"].get<double>(), p["gflop"].get<double>() / p["min_ms"].get<double>() * 1e3,
+        p["gbytes_moved"].get<double>() / p["min_ms"].get<double>() * 1e3);
+    if (p.contains("floor_ms"))
+      out += fmt::format("the machine's peaks allow {:.2f} ms were nothing cached: {} of that speed\n",
+                         p["floor_ms"].get<double>(), percent(p["share_of_floor"].get<double>()));
+    out += "\n" + node_table({"op", "ms", "nodes", "GFLOP/s", "GB/s"}, p["by_op"]);
+    if (!p["slowest"].empty()) out += "\n" + node_table({"slowest", "ms", "where", "GFLOP/s", "GB/s"}, p["slowest"]);
+    return out;
+  }
+
+  static std::string node_table(const std::vector<std::string>& header, const Json& list) {
+    std::vector<std::vector<std::string>> rows;
+    for (const Json& n : list) {
+      const double ms = n["ms"].get<double>();
+      rows.push_back({text_of(n["op"]), fmt::format("{:.3f}", ms),
+                      n.contains("where") ? text_of(n["where"]) : std::to_string(n["nodes"].get<int>()),
+                      fmt::format("{:.1f}", n["gflop"].get<double>() / ms * 1e3),
+                      fmt::format("{:.1f}", n["gbytes"].get<double>() / ms * 1e3)});
+    }
+    return table(header, rows);
+  }
+
+  std::string what_, genotype_ = "DARTS_V2";
+  int batch_ = 0, partial_k_ = 1, repeats_ = 5, slowest_ = 0;
+  bool unfused_ = false;
+  NetworkOptions network_;
+  Device device_;
+  uint64_t seed_ = 0;
+  Json network_json_, programs_;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> make_bench_command() {
+  return std::make_unique<BenchCommand>();
+}
+
+}  // namespace ladarts

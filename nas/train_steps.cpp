@@ -1,0 +1,47 @@
+#include "nas/train_steps.h"
+
+#include "core/gradients.h"
+#include "ops/arithmetic.h"
+#include "ops/losses.h"
+#include "ops/optimizer.h"
+
+namespace ladarts {
+
+TrainSteps::TrainSteps(const TrainConfig& config)
+    : config_(config),
+      params(config.seed, config.device),
+      buffers(0, config.device),
+      random_(config.seed, config.device) {
+  const NetworkShape shape = resolve(config.network.shape, config.network.space);
+  batch = StepBatch::create(config.batch, shape.image, config.device);
+  Graph g(config.device);
+  std::optional<DropPathInput> drop_path;
+  if (config.drop_path > 0) drop_path = DropPathInput{g.leaf(drop_rate_, "drop_path"), random_};
+  const Network n = record_network(g, config.network, NetworkMode::training, params, buffers,
+                                   g.leaf(batch.images, "images"), drop_path);
+  const Tensor labels = g.leaf(batch.labels, "labels");
+  const CrossEntropyDesc desc{config.label_smoothing};
+  Tensor loss = cross_entropy(n.logits, labels, desc);
+  loss_ = g.bind_output(loss);
+  correct_ = g.bind_output(count_correct(n.logits, labels));
+  if (n.auxiliary_logits)
+    loss = add(loss, scale(cross_entropy(n.auxiliary_logits, labels, desc), config.auxiliary_weight));
+  gradients(loss, params.leaves(g), {.into = params.gradient_storages()});
+  const Storage values = params.values();
+  buffers.values();
+  momentum_ = scratch(values.shape());
+  const Tensor gradient = g.leaf(params.gradients());
+  if (config.clip_norm > 0) clip_norm(gradient, config.clip_norm);
+  sgd_update(g.leaf(values), gradient, g.leaf(momentum_), g.leaf(lr_),
+             {.momentum = config.momentum, .weight_decay = config.weight_decay});
+  program_ = compile(g);
+}
+
+NamedStorages TrainSteps::state() {
+  NamedStorages all = named_values(params, "params.");
+  for (auto& entry : named_values(buffers, "buffers.")) all.push_back(entry);
+  all.emplace_back("sgd.momentum", momentum_);
+  return all;
+}
+
+}  // namespace ladarts
