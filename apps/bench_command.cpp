@@ -49,7 +49,9 @@ double floor_ms(const Cost& cost, const MachinePeak& peak) {
 class BenchCommand : public Command {
  public:
   std::string name() const override { return "bench"; }
-  std::string summary() const override { return "time the steps of a search or a network, and say where it goes"; }
+  std::string summary() const override {
+    return "time the steps of a search or a network, and say where it goes";
+  }
   std::string example() const override {
     return "ladarts bench step --partial-k 4 --channels 16 --layers 8 --batch 64     # a search's two steps\n"
            "  ladarts bench train --genotype DARTS_V2 --batch 96\n"
@@ -57,9 +59,10 @@ class BenchCommand : public Command {
   }
 
   void declare(CLI::App& app) override {
-    app.add_option("what", what_,
-                   "step: weight and architecture step of a search; train: a training step of a network; infer: its "
-                   "inference")
+    app.add_option(
+           "what", what_,
+           "step: weight and architecture step of a search; train: a training step of a network; infer: its "
+           "inference")
         ->required()
         ->check(CLI::IsMember({"step", "train", "infer"}));
     app.add_option("--batch", batch_, "images at once; 0: 64 for step, 96 for train, 1 for infer")
@@ -111,12 +114,13 @@ class BenchCommand : public Command {
   }
 
   std::string text(const Json& r) const override {
-    std::string out = fmt::format("{}, batch {}; {}, {} threads, {}; peak resident {:.0f} MiB\n",
-                                  described(r["network"]), r["batch"].get<int>(), text_of(r["device"]),
-                                  r["threads"].get<int>(), text_of(r["isa"]), r["peak_rss_mib"].get<double>());
+    std::string out =
+        fmt::format("{}, batch {}; {}, {} threads, {}; peak resident {:.0f} MiB\n", described(r["network"]),
+                    r["batch"].get<int>(), text_of(r["device"]), r["threads"].get<int>(), text_of(r["isa"]),
+                    r["peak_rss_mib"].get<double>());
     if (r.contains("peak_gflops"))
-      out += fmt::format("this machine at most: {:.0f} GFLOP/s, copies {:.1f} GB/s\n", r["peak_gflops"].get<double>(),
-                         r["copy_gbs"].get<double>());
+      out += fmt::format("this machine at most: {:.0f} GFLOP/s, copies {:.1f} GB/s\n",
+                         r["peak_gflops"].get<double>(), r["copy_gbs"].get<double>());
     for (const auto& [name, p] : r["programs"].items()) out += "\n" + program_text(name, p);
     return out;
   }
@@ -165,11 +169,13 @@ class BenchCommand : public Command {
     if (batch_ == 0) batch_ = 1;
     const NetworkConfig config = network_config();
     const NetworkShape shape = resolve(config.shape, config.space);
-    const Storage images = Storage::create({batch_, kImageChannels, shape.image, shape.image}, DType::f32, device_);
+    const Storage images =
+        Storage::create({batch_, kImageChannels, shape.image, shape.image}, DType::f32, device_);
     fill(images, seed_);
     Graph g(device_);
     ParameterSet params(seed_, device_), buffers(0, device_);
-    g.bind_output(record_network(g, config, NetworkMode::inference, params, buffers, g.leaf(images, "images")).logits);
+    g.bind_output(
+        record_network(g, config, NetworkMode::inference, params, buffers, g.leaf(images, "images")).logits);
     params.values();
     describe(config.space, shape, count_network(config).parameters);
     network_json_["genotype"] = genotype_;
@@ -185,7 +191,7 @@ class BenchCommand : public Command {
   }
 
   void describe(const SearchSpace& space, const NetworkShape& shape, int64_t parameters) {
-    network_json_ = {{"space", space.name},     {"channels", shape.channels}, {"layers", shape.layers},
+    network_json_ = {{"space", space.name},      {"channels", shape.channels}, {"layers", shape.layers},
                      {"classes", shape.classes}, {"image", shape.image},       {"parameters", parameters}};
   }
 
@@ -242,8 +248,9 @@ class BenchCommand : public Command {
   }
 
   static Json sorted(Json list) {
-    std::stable_sort(list.begin(), list.end(),
-                     [](const Json& a, const Json& b) { return a["ms"].get<double>() > b["ms"].get<double>(); });
+    std::stable_sort(list.begin(), list.end(), [](const Json& a, const Json& b) {
+      return a["ms"].get<double>() > b["ms"].get<double>();
+    });
     return list;
   }
 
@@ -261,7 +268,8 @@ class BenchCommand : public Command {
     std::string title = name;
     std::replace(title.begin(), title.end(), '_', ' ');
     std::string out = fmt::format(
-        "{}: {:.2f} ms at best, median {:.2f}; {} ops, arena {:.0f} MiB for {:.0f} MiB of values\n{:.2f} GFLOP, {:.2f} "
+        "{}: {:.2f} ms at best, median {:.2f}; {} ops, arena {:.0f} MiB for {:.0f} MiB of values\n{:.2f} "
+        "GFLOP, {:.2f} "
         "GB moved: {:.0f} GFLOP/s, {:.1f} GB/s\n",
         title, p["min_ms"].get<double>(), p["median_ms"].get<double>(), p["ops"].get<int>(),
         p["arena_mib"].get<double>(), p["planned_mib"].get<double>(), p["gflop"].get<double>(),
@@ -271,7 +279,8 @@ class BenchCommand : public Command {
       out += fmt::format("the machine's peaks allow {:.2f} ms were nothing cached: {} of that speed\n",
                          p["floor_ms"].get<double>(), percent(p["share_of_floor"].get<double>()));
     out += "\n" + node_table({"op", "ms", "nodes", "GFLOP/s", "GB/s"}, p["by_op"]);
-    if (!p["slowest"].empty()) out += "\n" + node_table({"slowest", "ms", "where", "GFLOP/s", "GB/s"}, p["slowest"]);
+    if (!p["slowest"].empty())
+      out += "\n" + node_table({"slowest", "ms", "where", "GFLOP/s", "GB/s"}, p["slowest"]);
     return out;
   }
 

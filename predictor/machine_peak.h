@@ -1,5 +1,5 @@
-// What the machine can do at most, measured: multiply-adds per second and copied bytes per second. Results are
-// stated as a share of these.
+// What the machine can do at most, measured: multiply-adds per second and copied bytes per second. Results
+// are stated as a share of these.
 #pragma once
 
 #include "core/thread_pool.h"

@@ -45,7 +45,7 @@ inline void copy_strided(float* to, const float* from, int64_t n, int64_t stride
     const Vec<kLanes> low = load_first<kLanes>(source, std::min<int64_t>(kLanes, pixels));
     const Vec<kLanes> high =
         pixels > kLanes ? load_first<kLanes>(source + kLanes, pixels - kLanes) : Vec<kLanes>{};
-    const Vec<kLanes> even = even_lanes(low, high);
+    const Vec<kLanes> even = even_lanes<kLanes>(low, high);
     store_first<kLanes>(to + i, relu_input ? relu<kLanes>(even) : even, count);
   }
 }

@@ -30,6 +30,9 @@ inline void with_row_width(int width, F f) {
 // Vectors for rows of W floats: as wide as possible without masks.
 template <int W>
 constexpr int kRowLanes = W > 0 && W < kLanes ? W : kLanes;
+// And for the even or odd half of a row.
+template <int W>
+constexpr int kHalfRowLanes = kRowLanes<W / 2>;
 
 // f(offset in the plane, offset in x, columns, distance in x) for each run of consecutive floats of a row.
 template <class F>
@@ -59,6 +62,20 @@ inline void load_rows(const SeparablePlan& p, const float* x, float* plane, floa
     }
 }
 
+// The same for even and odd columns apart, W > 0.
+template <int W>
+inline void load_split_rows(const SeparablePlan& p, const float* x, float* plane, float scale, float shift) {
+  constexpr int L = kHalfRowLanes<W>;
+  float* even = plane + SeparablePlan::kHalo * p.pitch + SeparablePlan::kHalo / 2;
+  for (int row = 0; row < p.in_h; ++row, x += W, even += p.pitch)
+    for (int j = 0; j < W / 2; j += L) {
+      const Vec<L> low = relu<L>(load<L>(x + 2 * j) * scale + shift),
+                   high = relu<L>(load<L>(x + 2 * j + L) * scale + shift);
+      store<L>(even + j, even_lanes<L>(low, high));
+      store<L>(even + p.half + j, odd_lanes<L>(low, high));
+    }
+}
+
 inline void load_strided_run(const float* x, float* to, int columns, float scale, float shift) {
   for (int j = 0; j < columns; ++j) {
     const float v = x[2 * j] * scale + shift;
@@ -74,14 +91,18 @@ inline void load_planes(const SeparableStage& op, const KernelArgs& a, const Sep
     const float* x = a.in(input) + (n * a.in_shape(input)[1] + c) * int64_t(p.in_h) * p.in_w;
     float* plane = planes + ptrdiff_t(c) * p.plane;
     const float scale = affine ? affine[c] : 1.f, shift = affine ? affine[p.c + c] : 0.f;
-    if (op.stride == 1) {
-      with_row_width(p.in_w, [&](auto w) { load_rows<w()>(p, x, plane, scale, shift); });
-      continue;
-    }
-    for (int row = 0; row < p.in_h; ++row)
-      for_row_runs(op, p, row, [&](ptrdiff_t to, ptrdiff_t from, int columns, int) {
-        load_strided_run(x + from, plane + to, columns, scale, shift);
-      });
+    with_row_width(p.in_w, [&](auto w) {
+      if (op.stride == 1) {
+        load_rows<w()>(p, x, plane, scale, shift);
+      } else if constexpr (w() > 0) {
+        load_split_rows<w()>(p, x, plane, scale, shift);
+      } else {
+        for (int row = 0; row < p.in_h; ++row)
+          for_row_runs(op, p, row, [&](ptrdiff_t to, ptrdiff_t from, int columns, int) {
+            load_strided_run(x + from, plane + to, columns, scale, shift);
+          });
+      }
+    });
   }
 }
 

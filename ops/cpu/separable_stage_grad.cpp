@@ -194,7 +194,31 @@ inline void finish_rows(const SeparablePlan& p, InputPlane plane, float* d_scale
   *d_shift += sum_lanes<L>(sums.shift);
 }
 
-// The same at stride 2, where even and odd columns lie apart.
+// The same at stride 2, where even and odd columns lie apart; W > 0.
+template <int W, bool add>
+inline void finish_split_rows(const SeparablePlan& p, InputPlane plane, float* d_scale, float* d_shift) {
+  constexpr int L = kHalfRowLanes<W>;
+  AffineSums<L> sums;
+  const ptrdiff_t origin = kHalo * p.pitch + kHalo / 2;
+  for (int row = 0; row < p.in_h; ++row)
+    for (int j = 0; j < W / 2; j += L) {
+      const ptrdiff_t padded = origin + ptrdiff_t(row) * p.pitch + j, at = ptrdiff_t(row) * W + 2 * j;
+      const float *u = plane.u + padded, *d_u = plane.d_u + padded, *x = plane.x + at;
+      const Vec<L> even = load<L>(u) > 0.f ? load<L>(d_u) : Vec<L>{};
+      const Vec<L> odd = load<L>(u + p.half) > 0.f ? load<L>(d_u + p.half) : Vec<L>{};
+      const Vec<L> low = interleaved_low<L>(even, odd), high = interleaved_high<L>(even, odd);
+      sums.scale += low * load<L>(x) + high * load<L>(x + L);
+      sums.shift += even + odd;
+      if (!plane.d_x) continue;
+      float* d_x = plane.d_x + at;
+      store<L>(d_x, low * plane.scale + (add ? load<L>(d_x) : Vec<L>{}));
+      store<L>(d_x + L, high * plane.scale + (add ? load<L>(d_x + L) : Vec<L>{}));
+    }
+  *d_scale += sum_lanes<L>(sums.scale);
+  *d_shift += sum_lanes<L>(sums.shift);
+}
+
+// The same for any width.
 inline void finish_strided_rows(const SeparableStage& op, const SeparablePlan& p, InputPlane plane, bool add,
                                 float* d_scale, float* d_shift) {
   float scale_sum = 0, shift_sum = 0;
@@ -224,15 +248,20 @@ void store_input_gradient(const Context& k, int input, int64_t n, Scratch s, flo
                            in.x_out >= 0 ? k.a.out(in.x_out) + (n * channels + c) * pixels : nullptr,
                            op.has_affine ? k.a.in(op.affine_at(input))[c] : 1.f};
     float *d_scale = affine_sums + c, *d_shift = affine_sums + p.c + c;
-    if (op.stride != 1) {
-      finish_strided_rows(op, p, plane, add, d_scale, d_shift);
-      continue;
-    }
+    auto finish = [&](auto w, auto adds) {
+      if (op.stride == 1) {
+        finish_rows<w(), adds()>(p, plane, d_scale, d_shift);
+      } else if constexpr (w() > 0) {
+        finish_split_rows<w(), adds()>(p, plane, d_scale, d_shift);
+      } else {
+        finish_strided_rows(op, p, plane, add, d_scale, d_shift);
+      }
+    };
     with_row_width(p.in_w, [&](auto w) {
       if (add) {
-        finish_rows<w(), true>(p, plane, d_scale, d_shift);
+        finish(w, std::true_type());
       } else {
-        finish_rows<w(), false>(p, plane, d_scale, d_shift);
+        finish(w, std::false_type());
       }
     });
   }

@@ -144,42 +144,65 @@ void depthwise_weight_plane(Plane x, Plane g, float* d_w, int rows, int columns)
 }
 
 // Gradient of a stride-2 depthwise convolution's input, in the layout of the input plane. Only taps of the
-// same parity as a pixel reach it: for row r and column 2m+b, those with u_p = r and u_q = b modulo 2.
-template <int K, int D, bool add, int row_parity, int column_parity>
-inline void gather_row(Plane g, const float* w, float* d_x, int row, int columns) {
+// same parity as a pixel reach it: for row r and column 2m+b, those with u_p = r and u_q = b modulo 2. R rows
+// of one parity, two apart, share the loads of their windows.
+template <int K, int D, bool add, int row_parity, int column_parity, int R>
+inline void gather_rows_stride2(Plane g, const Floats* w, float* d_x, ptrdiff_t pitch, int row, int columns) {
+  // Row row + 2i receives row (row - row_parity) / 2 + i - shift of g through the taps p of that shift.
+  const float* top = g.data + ptrdiff_t((row - row_parity) / 2) * g.pitch + kHalo / 2;
+  constexpr int most = (kFirst<K, D> + (K - 1) * D) / 2;
   for (int j = 0; j < columns; j += kTileLanes) {
-    Floats sum = add ? load<kTileLanes>(d_x + j) : Floats{};
+    Floats sum[R];
+#pragma GCC unroll 4
+    for (int i = 0; i < R; ++i) sum[i] = add ? load<kTileLanes>(d_x + 2 * i * pitch + j) : Floats{};
 #pragma GCC unroll 8
-    for (int p = 0; p < K; ++p) {
-      const int up = kFirst<K, D> + p * D;
-      if ((up & 1) != row_parity) continue;
+    for (int q = 0; q < K; ++q) {
+      const int uq = kFirst<K, D> + q * D;
+      if ((uq & 1) != column_parity) continue;
+#pragma GCC unroll 16
+      for (int o = -most; o < R; ++o) {
+        Floats v{};
+        bool read = false;
 #pragma GCC unroll 8
-      for (int q = 0; q < K; ++q) {
-        const int uq = kFirst<K, D> + q * D;
-        if ((uq & 1) != column_parity) continue;
-        const ptrdiff_t at = ((row - up) >> 1) * g.pitch + kHalo / 2 - (uq >> 1);
-        sum += load<kTileLanes>(g.data + at + j) * w[p * K + q];
+        for (int p = 0; p < K; ++p) {
+          const int up = kFirst<K, D> + p * D, i = o + (up - row_parity) / 2;
+          if ((up & 1) != row_parity || i < 0 || i >= R) continue;
+          if (!read) v = load<kTileLanes>(top + o * g.pitch - (uq >> 1) + j);
+          read = true;
+          sum[i] += v * w[p * K + q];
+        }
       }
     }
-    store<kTileLanes>(d_x + j, sum);
+#pragma GCC unroll 4
+    for (int i = 0; i < R; ++i) store<kTileLanes>(d_x + 2 * i * pitch + j, sum[i]);
   }
+}
+
+template <int K, int D, bool add, int row_parity, int column_parity>
+inline void gather_plane_stride2(Plane g, const Floats* w, float* d_x, ptrdiff_t pitch, int rows,
+                                 int columns) {
+  int row = kHalo + row_parity;  // kHalo is even
+  for (; row + 6 < kHalo + rows; row += 8)
+    gather_rows_stride2<K, D, add, row_parity, column_parity, 4>(g, w, d_x + row * pitch, pitch, row,
+                                                                 columns);
+  for (; row < kHalo + rows; row += 2)
+    gather_rows_stride2<K, D, add, row_parity, column_parity, 1>(g, w, d_x + row * pitch, pitch, row,
+                                                                 columns);
 }
 
 // `g` points at the interior of its padded plane, `d_x` at the start of its plane.
 template <int K, int D, bool add>
-void depthwise_input_stride2(Plane g, const float* w, float* d_x, ptrdiff_t pitch, ptrdiff_t half, int rows,
-                             int columns) {
-  for (int r = kHalo; r < kHalo + rows; ++r) {
-    float* even = d_x + r * pitch + kHalo / 2;
-    float* odd = even + half;
-    if (r & 1) {
-      gather_row<K, D, add, 1, 0>(g, w, even, r, columns);
-      gather_row<K, D, add, 1, 1>(g, w, odd, r, columns);
-    } else {
-      gather_row<K, D, add, 0, 0>(g, w, even, r, columns);
-      gather_row<K, D, add, 0, 1>(g, w, odd, r, columns);
-    }
-  }
+void depthwise_input_stride2(Plane g, const float* weights, float* d_x, ptrdiff_t pitch, ptrdiff_t half,
+                             int rows, int columns) {
+  Floats w[K * K];
+#pragma GCC unroll 32
+  for (int t = 0; t < K * K; ++t) w[t] = splat<kTileLanes>(weights[t]);
+  float* const even = d_x + kHalo / 2;
+  float* const odd = even + half;
+  gather_plane_stride2<K, D, add, 0, 0>(g, w, even, pitch, rows, columns);
+  gather_plane_stride2<K, D, add, 0, 1>(g, w, odd, pitch, rows, columns);
+  gather_plane_stride2<K, D, add, 1, 0>(g, w, even, pitch, rows, columns);
+  gather_plane_stride2<K, D, add, 1, 1>(g, w, odd, pitch, rows, columns);
 }
 
 // y[o] = sum over i of w[o][i] * x[i] for O outputs and V vectors of pixels at a time. Strides of w are free,

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <utility>
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -69,15 +70,32 @@ inline Vec<L> relu(Vec<L> v) {
   return v > 0.f ? v : Vec<L>{};
 }
 
-// Lanes 0, 2, 4, ... of low followed by high.
-inline Vec<kLanes> even_lanes(Vec<kLanes> low, Vec<kLanes> high) {
-#if defined(__AVX512F__)
-  return __builtin_shufflevector(low, high, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
-#elif defined(__AVX2__)
-  return __builtin_shufflevector(low, high, 0, 2, 4, 6, 8, 10, 12, 14);
-#else
-  return __builtin_shufflevector(low, high, 0, 2, 4, 6);
-#endif
+// Lanes 0, 2, 4, ... (or 1, 3, 5, ...) of low followed by high.
+template <int L, int first, size_t... i>
+inline Vec<L> every_second(Vec<L> low, Vec<L> high, std::index_sequence<i...>) {
+  return __builtin_shufflevector(low, high, int(2 * i) + first...);
+}
+template <int L>
+inline Vec<L> even_lanes(Vec<L> low, Vec<L> high) {
+  return every_second<L, 0>(low, high, std::make_index_sequence<size_t(L)>());
+}
+template <int L>
+inline Vec<L> odd_lanes(Vec<L> low, Vec<L> high) {
+  return every_second<L, 1>(low, high, std::make_index_sequence<size_t(L)>());
+}
+
+// The lower (upper) half of even[0], odd[0], even[1], odd[1], ...
+template <int L, int first, size_t... i>
+inline Vec<L> in_turn(Vec<L> even, Vec<L> odd, std::index_sequence<i...>) {
+  return __builtin_shufflevector(even, odd, int(i / 2) + first + (i % 2 == 0 ? 0 : L)...);
+}
+template <int L>
+inline Vec<L> interleaved_low(Vec<L> even, Vec<L> odd) {
+  return in_turn<L, 0>(even, odd, std::make_index_sequence<size_t(L)>());
+}
+template <int L>
+inline Vec<L> interleaved_high(Vec<L> even, Vec<L> odd) {
+  return in_turn<L, L / 2>(even, odd, std::make_index_sequence<size_t(L)>());
 }
 
 // The first n lanes, 0 <= n <= L; the others read as zero and are not touched.
