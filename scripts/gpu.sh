@@ -35,7 +35,7 @@ if command -v compute-sanitizer >/dev/null; then
   LADARTS_TEST_DEVICE=cuda step memory_checker compute-sanitizer --error-exitcode 1 build/tests/gpu_test 'mixture*,separable*'
 fi
 for device in cuda cpu; do
-  step "supernet_step_$device" build/benchmarks/supernet_step_bench --device "$device" --json
+  step "search_step_$device" build/ladarts bench step --partial-k 4 --device "$device" --json
 done
 for cell in DARTS_V2 PC_DARTS_cifar; do
   for batch in 1 32; do

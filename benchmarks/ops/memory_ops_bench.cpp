@@ -118,7 +118,7 @@ int main(int argc, char** argv) {
   app.add_flag("--json", json, "Print JSON");
   CLI11_PARSE(app, argc, argv);
   ThreadPool machine(threads);
-  const MachinePeak peak = measure_machine(machine);
+  const MachinePeak peak = measure_machine_peak(machine);
   Bench b{Report(peak, machine.threads(), json), ThreadPool(threads), budget_ms, filter};
   for (auto [channels, size] : {std::pair{16, 32}, std::pair{36, 32}, std::pair{32, 16}, std::pair{72, 16},
                                 std::pair{64, 8}, std::pair{144, 8}}) {

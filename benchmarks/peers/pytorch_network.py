@@ -1,12 +1,16 @@
 #!/usr/bin/env python3
-"""Inference of the published cells (20 cells, C=36, CIFAR shapes) in PyTorch: the peer of `ladarts measure --genotype`.
+"""The published cells (20 cells, C=36, CIFAR shapes) in PyTorch: the peer of `ladarts bench infer` and `bench train`.
 
-Eager mode and the frozen TorchScript form (which folds the normalisations) are timed after a warm-up; the minimum and
-the median of single runs are printed as one JSON object.
+Inference: eager mode, the frozen TorchScript form (which folds the normalisations) and, where it is installed, ONNX
+Runtime are timed after a warm-up. Training: one step (forward, gradients, clipping, SGD with momentum). The minimum
+and the median of single runs are printed as one JSON object. Peak memory is the process's maximum resident set.
 """
 import argparse
 import json
+import os
+import resource
 import statistics
+import tempfile
 import time
 
 import torch
@@ -96,15 +100,60 @@ class Network(nn.Module):
         return self.head(previous.mean((2, 3)))
 
 
-def timed(run, seconds):
-    for _ in range(5):
+def timed(run, seconds, least=5):
+    for _ in range(min(5, least)):
         run()
     times, end = [], time.perf_counter() + seconds
-    while time.perf_counter() < end or len(times) < 5:
+    while time.perf_counter() < end or len(times) < least:
         begin = time.perf_counter()
         run()
         times.append(1e3 * (time.perf_counter() - begin))
     return {"min_ms": min(times), "median_ms": statistics.median(times), "repeats": len(times)}
+
+
+def peak_rss_mib():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def onnx_runtime(network, x, options):
+    """Times ONNX Runtime, or says why not."""
+    try:
+        import onnx  # noqa: F401  (the exporter needs it)
+        import onnxruntime
+    except ImportError as error:
+        return {"missing": str(error)}
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = options.threads
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "network.onnx")
+        torch.onnx.export(network, (x,), path, dynamo=False, opset_version=17)
+        session = onnxruntime.InferenceSession(path, settings, providers=["CPUExecutionProvider"])
+    feed = {session.get_inputs()[0].name: x.numpy()}
+    return {"version": onnxruntime.__version__, **timed(lambda: session.run(None, feed), options.seconds)}
+
+
+def inference(network, x, options):
+    network.eval()
+    with torch.inference_mode():
+        eager = timed(lambda: network(x), options.seconds)
+    with torch.no_grad():
+        frozen = torch.jit.optimize_for_inference(torch.jit.freeze(torch.jit.trace(network, x)))
+        fast = timed(lambda: frozen(x), options.seconds)
+    return {"eager": eager, "frozen": fast, "onnxruntime": onnx_runtime(network, x, options)}
+
+
+def training(network, x, options):
+    network.train()
+    labels = torch.randint(0, 10, (options.batch,))
+    optimiser = torch.optim.SGD(network.parameters(), 0.025, momentum=0.9, weight_decay=3e-4, foreach=True)
+
+    def step():
+        optimiser.zero_grad(set_to_none=True)
+        F.cross_entropy(network(x), labels).backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 5.0, foreach=True)
+        optimiser.step()
+
+    return {"step": timed(step, 0, least=3)}
 
 
 def main():
@@ -112,22 +161,21 @@ def main():
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=4)
+    parser.add_argument("--train", action="store_true", help="a training step in place of inference")
+    parser.add_argument("--network", choices=sorted(CELLS), action="append", help="one of them; default: all")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    result = {"version": torch.__version__, "batch": options.batch, "threads": options.threads, "networks": {}}
-    for name in CELLS:
+    imported = peak_rss_mib()
+    networks = {}
+    for name in options.network or CELLS:
         torch.manual_seed(0)
-        network = Network(name).eval()
+        network = Network(name)
         count = sum(p.numel() for p in network.parameters())
         assert count == PARAMETERS[name], f"{name}: {count} parameters, expected {PARAMETERS[name]}"
         x = torch.randn(options.batch, 3, 32, 32)
-        with torch.inference_mode():
-            eager = timed(lambda: network(x), options.seconds)
-        with torch.no_grad():
-            frozen = torch.jit.optimize_for_inference(torch.jit.freeze(torch.jit.trace(network, x)))
-            fast = timed(lambda: frozen(x), options.seconds)
-        result["networks"][name] = {"eager": eager, "frozen": fast}
-    print(json.dumps(result))
+        networks[name] = (training if options.train else inference)(network, x, options)
+    print(json.dumps({"version": torch.__version__, "batch": options.batch, "threads": options.threads,
+                      "networks": networks, "peak_rss_mib": peak_rss_mib(), "imported_rss_mib": imported}))
 
 
 if __name__ == "__main__":

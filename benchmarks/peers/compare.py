@@ -1,0 +1,150 @@
+#!/usr/bin/env python3
+"""Runs ladarts and its peers in turn and prints their times side by side: see scripts/bench_peers.sh."""
+import argparse
+import datetime
+import json
+import os
+import subprocess
+import sys
+
+LADARTS = os.path.join(os.environ["BUILD"], "ladarts")
+MLP_FIT = os.path.join(os.environ["BUILD"], "benchmarks", "mlp_fit_bench")
+PYTHON = os.environ["PEER_PYTHON"]
+NETWORKS = ("DARTS_V2", "PC_DARTS_cifar")
+# The peer's memory stays with it between steps.
+PEER_HEAP = {"MALLOC_MMAP_THRESHOLD_": str(8 << 30), "MALLOC_TRIM_THRESHOLD_": str(16 << 30)}
+
+
+def run(command, extra=None):
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **(extra or {})})
+    if done.returncode != 0:
+        sys.exit(f"bench_peers: {' '.join(command)} ended with {done.returncode}:\n{done.stderr[-2000:]}")
+    return json.loads(done.stdout)
+
+
+def peer(script, *arguments):
+    return run([PYTHON, f"benchmarks/peers/{script}", *arguments], PEER_HEAP)
+
+
+def ladarts(*arguments):
+    return run([LADARTS, "bench", *arguments, "--json", "--quiet"])
+
+
+class Row:
+    """One line: the least milliseconds of each peer and of ladarts over the rounds, and what ladarts says of itself."""
+
+    def __init__(self, name, goal):
+        self.name, self.goal = name, goal
+        self.peers, self.ours, self.facts = {}, None, {}
+
+    def peer_ms(self, name, ms):
+        self.peers[name] = min(ms, self.peers.get(name, ms))
+
+    def ours_ms(self, ms, facts=None):
+        if self.ours is None or ms < self.ours:
+            self.ours, self.facts = ms, facts or {}
+
+    def json(self):
+        best = min(self.peers, key=self.peers.get)
+        return {"row": self.name, "peers": self.peers, "fastest_peer": best, "ladarts": self.ours,
+                "ratio": self.peers[best] / self.ours, "goal": self.goal, **self.facts}
+
+
+FACTS = ("gflop", "gbytes_moved", "floor_ms", "share_of_floor", "ops", "arena_mib")
+
+
+def search(rows, threads, k, batch, goal):
+    steps = {s: rows.setdefault(f"{'PC-DARTS' if k > 1 else 'DARTS'}, batch {batch}: {s.replace('_', ' ')} [ms]",
+                                Row(f"{'PC-DARTS' if k > 1 else 'DARTS'}, batch {batch}: {s.replace('_', ' ')} [ms]", goal))
+             for s in ("weight_step", "architecture_step")}
+    memory = rows.setdefault(f"{'PC-DARTS' if k > 1 else 'DARTS'}, batch {batch}: peak memory [MiB]",
+                             Row(f"{'PC-DARTS' if k > 1 else 'DARTS'}, batch {batch}: peak memory [MiB]", 4))
+    theirs = peer("pytorch_supernet.py", "--threads", threads, "--partial-k", str(k), "--batch", str(batch))
+    ours = ladarts("step", "--threads", threads, "--partial-k", str(k), "--batch", str(batch))
+    assert theirs["parameters"] == ours["network"]["parameters"], "the two networks differ"
+    for s, row in steps.items():
+        row.peer_ms("PyTorch", theirs[s]["min_ms"])
+        row.ours_ms(ours["programs"][s]["min_ms"], {f: ours["programs"][s][f] for f in FACTS})
+    memory.peer_ms("PyTorch", theirs["peak_rss_mib"])
+    memory.ours_ms(ours["peak_rss_mib"])
+
+
+def infer(rows, threads, batch, goal):
+    theirs = peer("pytorch_network.py", "--threads", threads, "--batch", str(batch), "--seconds", "3")
+    for name in NETWORKS:
+        label = f"{name}, inference, batch {batch} [ms]"
+        row = rows.setdefault(label, Row(label, goal))
+        for form, t in theirs["networks"][name].items():
+            if "min_ms" in t:
+                row.peer_ms({"eager": "PyTorch eager", "frozen": "PyTorch frozen"}.get(form, "ONNX Runtime"), t["min_ms"])
+        ours = ladarts("infer", "--threads", threads, "--batch", str(batch), "--genotype", name, "--repeats",
+                       "200" if batch == 1 else "12")["programs"]["inference"]
+        row.ours_ms(ours["min_ms"], {f: ours[f] for f in FACTS})
+
+
+def train(rows, threads):
+    name = "PC_DARTS_cifar"
+    label, memory = f"{name}, training step, batch 96 [ms]", f"{name}, training, batch 96: peak memory [MiB]"
+    row, kept = rows.setdefault(label, Row(label, 3)), rows.setdefault(memory, Row(memory, 4))
+    theirs = peer("pytorch_network.py", "--threads", threads, "--batch", "96", "--train", "--network", name)
+    ours = ladarts("train", "--threads", threads, "--batch", "96", "--genotype", name, "--repeats", "3")
+    row.peer_ms("PyTorch", theirs["networks"][name]["step"]["min_ms"])
+    row.ours_ms(ours["programs"]["training_step"]["min_ms"], {f: ours["programs"]["training_step"][f] for f in FACTS})
+    kept.peer_ms("PyTorch", theirs["peak_rss_mib"])
+    kept.ours_ms(ours["peak_rss_mib"])
+
+
+def predictor(rows, threads, batch, goal):
+    label = f"predictor 224-512-512-1, 80,000 rows, batch {batch}: epoch [ms]"
+    row = rows.setdefault(label, Row(label, goal))
+    arguments = ["--threads", threads, "--batch", str(batch)]
+    row.peer_ms("PyTorch", 1e3 * peer("pytorch_predictor.py", *arguments)["epoch_seconds"])
+    row.ours_ms(1e3 * run([MLP_FIT, *arguments, "--json"])["epoch_seconds"])
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--threads", default="2")
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--out")
+    parser.add_argument("rows", nargs="*", help="default: all")
+    o = parser.parse_args()
+    work = {
+        "pc-darts": lambda rows: search(rows, o.threads, 4, 64, 10),
+        "darts": lambda rows: search(rows, o.threads, 1, 16, 8),
+        "infer-1": lambda rows: infer(rows, o.threads, 1, 1.5),
+        "infer-32": lambda rows: infer(rows, o.threads, 32, 1),
+        "train": lambda rows: train(rows, o.threads),
+        "predictor-64": lambda rows: predictor(rows, o.threads, 64, 3),
+        "predictor-1024": lambda rows: predictor(rows, o.threads, 1024, 3),
+    }
+    for name in o.rows:
+        if name not in work:
+            parser.error(f"no row '{name}'; there are {', '.join(work)}")
+    versions = subprocess.run([PYTHON, "-c", "import torch; print(torch.__version__)"], capture_output=True, text=True)
+    info = run([LADARTS, "info", "--json"])
+    out = o.out or f"benchmarks/results/cpu-{datetime.date.today()}.json"
+    rows = {}
+    line = "{:<62}{:>12}{:>12}{:>9}{:>7}{:>9}  {}".format
+    for r in range(o.rounds):
+        for name in o.rows or work:
+            print(f"round {r + 1} of {o.rounds}: {name}", file=sys.stderr, flush=True)
+            work[name](rows)
+    results = [row.json() for row in rows.values()]
+    print(line("", "peer", "ladarts", "ratio", "goal", "of roof", "fastest peer"))
+    for x in results:
+        roof = f"{100 * x['share_of_floor']:.0f}%" if "share_of_floor" in x else ""
+        print(line(x["row"], f"{x['peers'][x['fastest_peer']]:.1f}", f"{x['ladarts']:.1f}", f"{x['ratio']:.2f}x",
+                   f"{x['goal']:g}x", roof, x["fastest_peer"]))
+    report = {"date": datetime.datetime.now().isoformat(timespec="seconds"), "commit": info["commit"],
+              "cpu": info["cpu"], "isa": info["isa"]["used"], "threads": int(o.threads), "rounds": o.rounds,
+              "pytorch": versions.stdout.strip(), "rows": results}
+    os.makedirs(os.path.dirname(out) or ".", exist_ok=True)
+    with open(out, "w") as file:
+        json.dump(report, file, indent=1)
+        file.write("\n")
+    print(f"written: {out}")
+
+
+if __name__ == "__main__":
+    main()

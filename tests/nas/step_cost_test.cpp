@@ -1,0 +1,46 @@
+// What a search step costs as planned: operations, memory and bytes moved. A change that loses a fusion shows
+// here; one that gains may lower the limits.
+#include "core/error.h"
+#include "core/thread_pool.h"
+#include "nas/search_steps.h"
+#include "tests/support/catch.h"
+
+using namespace ladarts;
+
+namespace {
+
+struct Limits {
+  int ops;
+  double arena_mib, planned_mib, gbytes_moved;
+};
+
+void check_limits(const char* name, const ProgramStats& s, Limits limits) {
+  CAPTURE(name, s.nodes, double(s.arena_bytes) / (1 << 20), double(s.value_bytes) / (1 << 20),
+          s.bytes_moved * 1e-9);
+  CHECK(s.nodes <= limits.ops);
+  CHECK(double(s.arena_bytes) / (1 << 20) <= limits.arena_mib);
+  CHECK(double(s.value_bytes) / (1 << 20) <= limits.planned_mib);
+  CHECK(s.bytes_moved * 1e-9 <= limits.gbytes_moved);
+}
+
+SearchStepConfig search(int partial_k, int batch) {
+  SearchStepConfig config;
+  config.supernet = {.space = SearchSpace::load("darts"),
+                     .shape = {.channels = 16, .layers = 8},
+                     .partial_k = partial_k,
+                     .edge_normalisation = partial_k > 1,
+                     .fused = true};
+  config.batch = batch;
+  return config;
+}
+
+}  // namespace
+
+TEST_CASE("a step of the CIFAR supernets keeps its operations, memory and traffic", "[nas][step_cost]") {
+  ThreadPool::set_global_threads(2);  // scratch memory is planned for each thread
+  SearchSteps pc_darts(search(4, 64), nullptr), darts(search(1, 16), nullptr);
+  check_limits("PC-DARTS weight step", pc_darts.weight_program().stats(), {738, 682, 1100, 7.04});
+  check_limits("PC-DARTS architecture step", pc_darts.architecture_program().stats(), {699, 622, 1028, 6.08});
+  check_limits("DARTS weight step", darts.weight_program().stats(), {720, 471, 658, 3.48});
+  check_limits("DARTS architecture step", darts.architecture_program().stats(), {679, 438, 622, 3.08});
+}
