@@ -7,6 +7,7 @@
 #include "apps/command.h"
 #include "apps/format.h"
 #include "apps/network_options.h"
+#include "core/error.h"
 #include "core/interrupt.h"
 #include "core/philox.h"
 #include "nas/search_steps.h"
@@ -68,7 +69,8 @@ class BenchCommand : public Command {
     app.add_option("--batch", batch_, "images at once; 0: 64 for step, 96 for train, 1 for infer")
         ->check(CLI::Range(0, 65536))
         ->option_text("N [0]");
-    app.add_option("--genotype", genotype_, kGenotypeHelp)->option_text(fmt::format("G [{}]", genotype_));
+    app.add_option("--genotype", genotype_, std::string("train and infer: ") + kGenotypeHelp)
+        ->option_text("G [DARTS_V2]");
     app.add_option("--partial-k", partial_k_, "step: 1 is DARTS, 4 is PC-DARTS on CIFAR")
         ->check(CLI::PositiveNumber)
         ->option_text("K [1]");
@@ -86,6 +88,12 @@ class BenchCommand : public Command {
     device_ = Device::parse(common.device);
     seed_ = common.seed;
     programs_ = Json::object();
+    require(what_ == "step" || (partial_k_ == 0 && !unfused_),
+            "[bench] --partial-k and --unfused are about a supernet: leave them out, or bench step");
+    require(what_ != "step" || genotype_.empty(),
+            "[bench] a search step has no --genotype: leave it out, or bench train or infer");
+    if (partial_k_ == 0) partial_k_ = 1;
+    if (genotype_.empty()) genotype_ = "DARTS_V2";
     if (what_ == "step") {
       search();
     } else if (what_ == "train") {
@@ -296,8 +304,8 @@ class BenchCommand : public Command {
     return table(header, rows);
   }
 
-  std::string what_, genotype_ = "DARTS_V2";
-  int batch_ = 0, partial_k_ = 1, repeats_ = 5, slowest_ = 0;
+  std::string what_, genotype_;
+  int batch_ = 0, partial_k_ = 0, repeats_ = 5, slowest_ = 0;  // 0: not given
   bool unfused_ = false;
   NetworkOptions network_;
   Device device_;
