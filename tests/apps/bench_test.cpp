@@ -9,7 +9,8 @@ namespace {
 ProgramResult bench(const std::vector<std::string>& arguments) {
   std::vector<std::string> all = {"bench"};
   all.insert(all.end(), arguments.begin(), arguments.end());
-  for (const char* a : {"--channels", "8", "--layers", "3", "--image", "8", "--repeats", "1", "--threads", "1"})
+  for (const char* a :
+       {"--channels", "8", "--layers", "3", "--image", "8", "--repeats", "1", "--threads", "1"})
     all.emplace_back(a);
   return run_program(LADARTS_PROGRAM, all);
 }
