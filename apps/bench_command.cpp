@@ -109,14 +109,13 @@ class BenchCommand : public Command {
                 {"repeats", repeats_},
                 {"network", network_json_},
                 {"peak_rss_mib", peak_rss_mib()}};
-    // After the programs: what it allocates must not count.
-    const MachinePeak peak = measure_machine_peak(ThreadPool::global());
     if (device_.kind == DeviceKind::cpu) {
+      // After the programs: what it allocates must not count among their memory.
+      const MachinePeak peak = measure_machine_peak(ThreadPool::global());
       result["peak_gflops"] = peak.gflops;
       result["copy_gbs"] = peak.copy_gbs;
       add_floors(peak);
     }
-    for (auto& [name, p] : programs_.items()) p.erase("nodes_by_time");
     result["programs"] = programs_;
     return result;
   }
@@ -218,7 +217,8 @@ class BenchCommand : public Command {
     std::sort(ms.begin(), ms.end());
     const ProgramStats& stats = program.stats();
     Json nodes = Json::array();
-    for (const NodeProfile& p : program.profile(repeats_))
+    profiles_[name] = program.profile(repeats_);
+    for (const NodeProfile& p : profiles_[name])
       nodes.push_back({{"op", p.op},
                        {"where", p.scope},
                        {"ms", p.microseconds * 1e-3},
@@ -232,8 +232,7 @@ class BenchCommand : public Command {
                        {"gflop", stats.flops * 1e-9},
                        {"gbytes_moved", stats.bytes_moved * 1e-9},
                        {"by_op", by_op(nodes)},
-                       {"slowest", slowest(nodes)},
-                       {"nodes_by_time", std::move(nodes)}};
+                       {"slowest", slowest(std::move(nodes))}};
   }
 
   static Json by_op(const Json& nodes) {
@@ -249,8 +248,8 @@ class BenchCommand : public Command {
     return sorted(std::move(list));
   }
 
-  Json slowest(const Json& nodes) const {
-    Json list = sorted(nodes);
+  Json slowest(Json nodes) const {
+    Json list = sorted(std::move(nodes));
     list.erase(list.begin() + std::min<ptrdiff_t>(slowest_, ptrdiff_t(list.size())), list.end());
     return list;
   }
@@ -265,8 +264,7 @@ class BenchCommand : public Command {
   void add_floors(const MachinePeak& peak) {
     for (auto& [name, p] : programs_.items()) {
       double floor = 0;
-      for (const Json& n : p["nodes_by_time"])
-        floor += floor_ms({n["gflop"].get<double>() * 1e9, n["gbytes"].get<double>() * 1e9}, peak);
+      for (const NodeProfile& node : profiles_[name]) floor += floor_ms(node.cost, peak);
       p["floor_ms"] = floor;
       p["share_of_floor"] = floor / p["min_ms"].get<double>();
     }
@@ -277,8 +275,7 @@ class BenchCommand : public Command {
     std::replace(title.begin(), title.end(), '_', ' ');
     std::string out = fmt::format(
         "{}: {:.2f} ms at best, median {:.2f}; {} ops, arena {:.0f} MiB for {:.0f} MiB of values\n{:.2f} "
-        "GFLOP, {:.2f} "
-        "GB moved: {:.0f} GFLOP/s, {:.1f} GB/s\n",
+        "GFLOP, {:.2f} GB moved: {:.0f} GFLOP/s, {:.1f} GB/s\n",
         title, p["min_ms"].get<double>(), p["median_ms"].get<double>(), p["ops"].get<int>(),
         p["arena_mib"].get<double>(), p["planned_mib"].get<double>(), p["gflop"].get<double>(),
         p["gbytes_moved"].get<double>(), p["gflop"].get<double>() / p["min_ms"].get<double>() * 1e3,
@@ -311,6 +308,7 @@ class BenchCommand : public Command {
   Device device_;
   uint64_t seed_ = 0;
   Json network_json_, programs_;
+  std::map<std::string, std::vector<NodeProfile>> profiles_;  // of each of programs_
 };
 
 }  // namespace

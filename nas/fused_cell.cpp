@@ -6,7 +6,6 @@
 #include "nas/supernet_cell.h"
 #include "ops/channels.h"
 #include "ops/deferred_norm.h"
-#include "ops/factorized_reduce.h"
 #include "ops/mixture.h"
 #include "ops/pool2d.h"
 #include "ops/separable_stage.h"
@@ -88,7 +87,8 @@ class FusedCell {
         } else if (shared) {
           edge.terms.push_back({pooled, column});
         } else if (skip) {
-          edge.terms.push_back({strided_skip(name_of(e, p), x, part), column});
+          edge.terms.push_back(
+              {defer_norm(layers_.strided_halves(name_of(e, p), x, part, part), kNormEps), column});
         } else {
           edge.terms.push_back({{layers_.primitive(p, name_of(e, p), head, stride), {}}, column});
         }
@@ -102,17 +102,6 @@ class FusedCell {
         .kernel = p.kernel, .stride = stride, .padding = (p.kernel - 1) / 2, .channels = channels};
     Tensor y = p.kind == PrimitiveKind::max_pool ? max_pool2d(x, desc) : avg_pool2d(x, desc);
     return darts_ ? defer_norm(y, kNormEps) : DeferredNorm{y, {}};
-  }
-
-  // skip_connect at stride 2.
-  DeferredNorm strided_skip(const std::string& name, Tensor x, int64_t channels) {
-    require(channels % 2 == 0, "[supernet] {} halves the image and needs an even number of channels, not {}",
-            name, channels);
-    const auto half = [&](const char* which) {
-      return params_.get(graph_, name + which, {channels / 2, channels, 1, 1}, Init::fan_in(channels));
-    };
-    const Tensor even = half(".even.weight"), odd = half(".odd.weight");
-    return defer_norm(factorized_reduce(x, even, odd, {.channels = int(channels)}), kNormEps);
   }
 
   void record_separable(Tensor x, const std::vector<SeparableBranch>& branches,

@@ -70,12 +70,16 @@ Tensor Layers::relu_conv_norm(const std::string& name, Tensor x, int64_t channel
                    {.stride = stride, .padding = (kernel - 1) / 2, .relu_input = true});
 }
 
-Tensor Layers::factorized_reduce(const std::string& name, Tensor x, int64_t channels) {
+Tensor Layers::strided_halves(const std::string& name, Tensor x, int64_t channels, int64_t read) {
   require(channels % 2 == 0, "[layers] {} halves the image and needs an even number of channels, not {}",
           name, channels);
-  const ConvWeights even = weights(name + ".even", channels / 2, x.dim(1), 1, true, folded()),
-                    odd = weights(name + ".odd", channels / 2, x.dim(1), 1, true, folded());
-  Tensor y = ladarts::factorized_reduce(x, even.weight, odd.weight, {}, even.bias, odd.bias);
+  const ConvWeights even = weights(name + ".even", channels / 2, read, 1, true, folded()),
+                    odd = weights(name + ".odd", channels / 2, read, 1, true, folded());
+  return ladarts::factorized_reduce(x, even.weight, odd.weight, {.channels = int(read)}, even.bias, odd.bias);
+}
+
+Tensor Layers::factorized_reduce(const std::string& name, Tensor x, int64_t channels) {
+  Tensor y = strided_halves(name, x, channels, x.dim(1));
   if (!folded()) return norm(name + ".norm", y);
   if (options_.folds) {
     options_.folds->push_back({name + ".even", name + ".norm", 0});

@@ -60,6 +60,8 @@ class Layers {
   // Halves the size: ReLU, concat(1x1 of even positions, 1x1 of odd ones), normalisation: name.even, .odd,
   // .norm.
   Tensor factorized_reduce(const std::string& name, Tensor x, int64_t channels);
+  // The same before its normalisation, of the first `read` channels of x.
+  Tensor strided_halves(const std::string& name, Tensor x, int64_t channels, int64_t read);
   // Twice [ReLU, depthwise, pointwise, normalisation]: name.depthwise0, .pointwise0, .norm0, .depthwise1, ...
   Tensor sep_conv(const std::string& name, Tensor x, int kernel, int stride);
   // ReLU, depthwise with dilation 2, pointwise, normalisation: name.depthwise, .pointwise, .norm.

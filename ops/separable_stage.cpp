@@ -85,11 +85,11 @@ SeparablePlan::SeparablePlan(const SeparableStage& op, const Shape& x, int outpu
 }
 
 int64_t SeparablePlan::forward_scratch() const {
-  return 16 + round_up(int64_t(c) * plane, 16) + int64_t(c + o) * tile_stride;
+  return round_up(int64_t(c) * plane, 16) + int64_t(c + o) * tile_stride;
 }
 
 int64_t SeparablePlan::backward_scratch() const {
-  return 16 + 2 * round_up(int64_t(c) * plane, 16) + int64_t(c + o) * tile_stride +
+  return 2 * round_up(int64_t(c) * plane, 16) + int64_t(c + o) * tile_stride +
          round_up(int64_t(c) * g_plane, 16) + (transposes ? tile * round_up(c, 16) : 0);
 }
 
@@ -178,7 +178,8 @@ size_t SeparableStage::workspace_bytes(const NodeShapes& s, int threads) const {
   const SeparablePlan plan(*this, s.inputs[0], max_outputs(*this, s.inputs.data()));
   int64_t outputs = 0;
   for (size_t b = 0; b < branches.size(); ++b) outputs += s.outputs[2 * b][1];
-  return size_t(threads * plan.forward_scratch() + 2 * plan.images * outputs) * sizeof(float);
+  return size_t(threads * (plan.forward_scratch() + SeparablePlan::kFlagFloats) + 2 * plan.images * outputs) *
+         sizeof(float);
 }
 
 Cost SeparableStage::cost(const NodeShapes& s) const {
@@ -194,7 +195,8 @@ size_t SeparableStageGrad::workspace_bytes(const NodeShapes& s, int threads) con
   const int outputs = max_outputs(forward, s.inputs.data());
   const SeparablePlan plan(forward, s.inputs[0], outputs);
   const int64_t affine = 2 * int64_t(forward.n_inputs) * plan.c;
-  return size_t(threads * plan.backward_scratch() + round_up(2 * int64_t(branches.size()) * outputs, 16) +
+  return size_t(threads * (plan.backward_scratch() + SeparablePlan::kFlagFloats) +
+                round_up(2 * int64_t(branches.size()) * outputs, 16) +
                 plan.chunks * (separable_weight_floats(forward, s.inputs.data()) + affine)) *
          sizeof(float);
 }

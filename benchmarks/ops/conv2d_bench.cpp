@@ -4,8 +4,8 @@
 
 #include <CLI/CLI.hpp>
 
+#include "benchmarks/support/random_storage.h"
 #include "benchmarks/support/report.h"
-#include "core/philox.h"
 #include "core/program.h"
 
 using namespace ladarts;
@@ -68,15 +68,6 @@ std::vector<Case> supernet_cases() {
                                        {256, 8, 64}})
     cases.push_back({"preprocess", inputs, size, outputs, 1, {.relu_input = true}});
   return cases;
-}
-
-Storage random_storage(Shape shape, uint64_t stream) {
-  Storage s = Storage::create(shape);
-  std::vector<float> values(size_t(shape.elements()));
-  Random random(1, stream);
-  for (float& v : values) v = random.uniform(-1, 1);
-  s.upload(std::span<const float>(values));
-  return s;
 }
 
 template <class O>

@@ -4,8 +4,8 @@
 // exceed that, as they do in a program; give --batch 1024 to see memory.
 #include <CLI/CLI.hpp>
 
+#include "benchmarks/support/random_storage.h"
 #include "benchmarks/support/report.h"
-#include "core/philox.h"
 #include "core/program.h"
 #include "ops/arithmetic.h"
 #include "ops/batch_norm.h"
@@ -27,21 +27,13 @@ struct Bench {
                const std::vector<Shape>& results);
 };
 
-Storage random_storage(Shape shape, uint64_t stream) {
-  Storage s = Storage::create(shape);
-  std::vector<float> values(size_t(shape.elements()));
-  Random random(1, stream);
-  for (float& v : values) v = random.uniform(0.1f, 1);
-  s.upload(std::span<const float>(values));
-  return s;
-}
-
 void Bench::measure(const std::string& name, std::shared_ptr<const Op> op, const std::vector<Shape>& operands,
                     const std::vector<Shape>& results) {
   if (name.find(filter) == std::string::npos) return;
   Graph graph;
   std::vector<Tensor> inputs;
-  for (size_t i = 0; i < operands.size(); ++i) inputs.push_back(graph.leaf(random_storage(operands[i], i)));
+  for (size_t i = 0; i < operands.size(); ++i)
+    inputs.push_back(graph.leaf(random_storage(operands[i], i, 0.1f)));
   std::vector<OutputSpec> specs;
   for (const Shape& s : results) specs.push_back({s});
   for (Tensor t : graph.add(op, inputs, specs)) graph.bind_output(t);

@@ -4,24 +4,15 @@
 
 #include <CLI/CLI.hpp>
 
+#include "benchmarks/support/random_storage.h"
 #include "benchmarks/support/report.h"
 #include "core/gradients.h"
-#include "core/philox.h"
 #include "core/program.h"
 
 using namespace ladarts;
 using namespace ladarts::benchmark;
 
 namespace {
-
-Storage random_storage(Shape shape, uint64_t stream) {
-  Storage s = Storage::create(shape);
-  std::vector<float> values(size_t(shape.elements()));
-  Random random(1, stream);
-  for (float& v : values) v = random.uniform(-1, 1);
-  s.upload(std::span<const float>(values));
-  return s;
-}
 
 struct Case {
   int64_t batch, channels, size;

@@ -54,17 +54,19 @@ FACTS = ("gflop", "gbytes_moved", "floor_ms", "share_of_floor", "ops", "arena_mi
 
 
 def search(rows, threads, k, batch, goal):
-    steps = {s: rows.setdefault(f"{'PC-DARTS' if k > 1 else 'DARTS'}, batch {batch}: {s.replace('_', ' ')} [ms]",
-                                Row(f"{'PC-DARTS' if k > 1 else 'DARTS'}, batch {batch}: {s.replace('_', ' ')} [ms]", goal))
-             for s in ("weight_step", "architecture_step")}
-    memory = rows.setdefault(f"{'PC-DARTS' if k > 1 else 'DARTS'}, batch {batch}: peak memory [MiB]",
-                             Row(f"{'PC-DARTS' if k > 1 else 'DARTS'}, batch {batch}: peak memory [MiB]", 4))
+    name = f"{'PC-DARTS' if k > 1 else 'DARTS'}, batch {batch}"
+
+    def row(label, wanted):
+        return rows.setdefault(f"{name}: {label}", Row(f"{name}: {label}", wanted))
+
+    steps = {s: row(f"{s.replace('_', ' ')} [ms]", goal) for s in ("weight_step", "architecture_step")}
+    memory = row("peak memory [MiB]", 4)
     theirs = peer("pytorch_supernet.py", "--threads", threads, "--partial-k", str(k), "--batch", str(batch))
     ours = ladarts("step", "--threads", threads, "--partial-k", str(k), "--batch", str(batch))
     assert theirs["parameters"] == ours["network"]["parameters"], "the two networks differ"
-    for s, row in steps.items():
-        row.peer_ms("PyTorch", theirs[s]["min_ms"])
-        row.ours_ms(ours["programs"][s]["min_ms"], {f: ours["programs"][s][f] for f in FACTS})
+    for s, step in steps.items():
+        step.peer_ms("PyTorch", theirs[s]["min_ms"])
+        step.ours_ms(ours["programs"][s]["min_ms"], {f: ours["programs"][s][f] for f in FACTS})
     memory.peer_ms("PyTorch", theirs["peak_rss_mib"])
     memory.ours_ms(ours["peak_rss_mib"])
 

@@ -110,14 +110,15 @@ inline void load_planes(const SeparableStage& op, const KernelArgs& a, const Sep
 // are.
 class FirstTask {
  public:
-  // `flags`: one float for each thread, 16 apart.
+  // `flags`: kFlagFloats for each thread, so that no two share a cache line.
   FirstTask(float* flags, int threads) : flags_(flags) {
-    for (int t = 0; t < threads; ++t) flags_[16 * t] = 1;
+    for (int t = 0; t < threads; ++t) flags_[SeparablePlan::kFlagFloats * t] = 1;
   }
   void clear(int thread, float* memory, int64_t floats) const {
-    if (flags_[16 * thread] != 0) std::memset(memory, 0, size_t(floats) * sizeof(float));
+    if (flags_[SeparablePlan::kFlagFloats * thread] != 0)
+      std::memset(memory, 0, size_t(floats) * sizeof(float));
   }
-  void done(int thread) const { flags_[16 * thread] = 0; }
+  void done(int thread) const { flags_[SeparablePlan::kFlagFloats * thread] = 0; }
 
  private:
   float* flags_;

@@ -61,14 +61,14 @@ void separable_stage_kernel(const SeparableStage& op, const KernelArgs& a) {
   }
   const SeparablePlan p(op, a.in_shape(0), most);
   float* const scratch = reinterpret_cast<float*>(a.workspace);
-  float* const moments = scratch + a.pool->threads() * p.forward_scratch();  // (images, total, 2)
-  const int64_t thread_floats = p.forward_scratch() - 16;
-  const FirstTask first(scratch + a.pool->threads() * thread_floats, a.pool->threads());
+  float* const flags = scratch + a.pool->threads() * p.forward_scratch();
+  float* const moments = flags + a.pool->threads() * SeparablePlan::kFlagFloats;  // (images, total, 2)
+  const FirstTask first(flags, a.pool->threads());
   const int64_t pixels = int64_t(p.out_h) * p.out_w;
 
   a.pool->parallel_for(int64_t(p.chunks) * op.n_inputs, [&](int64_t task, int thread) {
     const int input = int(task % op.n_inputs);
-    float* const planes = scratch + thread * thread_floats;
+    float* const planes = scratch + thread * p.forward_scratch();
     float* const t = planes + round_up(int64_t(p.c) * p.plane, 16);
     float* const y_tile = t + int64_t(p.c) * p.tile_stride;
     first.clear(thread, planes, int64_t(p.c) * p.plane);

@@ -333,9 +333,9 @@ void separable_stage_grad_kernel(const SeparableStageGrad& op, const KernelArgs&
   for (int b = 0; b < branches; ++b) most = std::max(most, int(a.in_shape(op.y_at(b))[1]));
   const SeparablePlan p(f, a.in_shape(0), most);
   float* const scratch = reinterpret_cast<float*>(a.workspace);
-  float* const statistics = scratch + a.pool->threads() * p.backward_scratch();
-  const int64_t thread_floats = p.backward_scratch() - 16;
-  const FirstTask first(scratch + a.pool->threads() * thread_floats, a.pool->threads());
+  float* const flags = scratch + a.pool->threads() * p.backward_scratch();
+  const FirstTask first(flags, a.pool->threads());
+  float* const statistics = flags + a.pool->threads() * SeparablePlan::kFlagFloats;
   float* const parts = statistics + round_up(2 * int64_t(branches) * most, 16);
   const int64_t weights = separable_weight_floats(f, a.input_shapes);
   const int64_t stride = weights + 2 * int64_t(f.n_inputs) * p.c;
@@ -346,7 +346,7 @@ void separable_stage_grad_kernel(const SeparableStageGrad& op, const KernelArgs&
     const int64_t chunk = task / f.n_inputs;
     const int input = int(task % f.n_inputs);
     Scratch s;
-    s.u = scratch + thread * thread_floats;
+    s.u = scratch + thread * p.backward_scratch();
     s.d_u = s.u + round_up(int64_t(p.c) * p.plane, 16);
     s.t = s.d_u + round_up(int64_t(p.c) * p.plane, 16);
     s.g = s.t + int64_t(p.c) * p.tile_stride;
