@@ -10,9 +10,12 @@
 #include "core/error.h"
 #include "core/interrupt.h"
 #include "core/philox.h"
+#include "nas/encoding.h"
+#include "nas/sampler.h"
 #include "nas/search_steps.h"
 #include "nas/train_steps.h"
 #include "predictor/machine_peak.h"
+#include "predictor/mlp_fit_step.h"
 
 namespace ladarts {
 namespace {
@@ -51,22 +54,24 @@ class BenchCommand : public Command {
  public:
   std::string name() const override { return "bench"; }
   std::string summary() const override {
-    return "time the steps of a search or a network, and say where it goes";
+    return "time the steps of a search, a network or a predictor, and say where it goes";
   }
   std::string example() const override {
     return "ladarts bench step --partial-k 4 --channels 16 --layers 8 --batch 64     # a search's two steps\n"
            "  ladarts bench train --genotype DARTS_V2 --batch 96\n"
-           "  ladarts bench infer --genotype PC_DARTS_cifar --batch 1 --slowest 10";
+           "  ladarts bench infer --genotype PC_DARTS_cifar --batch 1 --slowest 10\n"
+           "  ladarts bench fit --batch 64";
   }
 
   void declare(CLI::App& app) override {
     app.add_option(
            "what", what_,
            "step: weight and architecture step of a search; train: a training step of a network; infer: its "
-           "inference")
+           "inference; fit: a step of fitting the paper's predictor")
         ->required()
-        ->check(CLI::IsMember({"step", "train", "infer"}));
-    app.add_option("--batch", batch_, "images at once; 0: 64 for step, 96 for train, 1 for infer")
+        ->check(CLI::IsMember({"step", "train", "infer", "fit"}));
+    app.add_option("--batch", batch_,
+                   "images (fit: rows) at once; 0: 64 for step and fit, 96 for train, 1 for infer")
         ->check(CLI::Range(0, 65536))
         ->option_text("N [0]");
     app.add_option("--genotype", genotype_, std::string("train and infer: ") + kGenotypeHelp)
@@ -90,16 +95,18 @@ class BenchCommand : public Command {
     programs_ = Json::object();
     require(what_ == "step" || (partial_k_ == 0 && !unfused_),
             "[bench] --partial-k and --unfused are about a supernet: leave them out, or bench step");
-    require(what_ != "step" || genotype_.empty(),
-            "[bench] a search step has no --genotype: leave it out, or bench train or infer");
+    require(what_ == "train" || what_ == "infer" || genotype_.empty(),
+            "[bench] {} has no --genotype: leave it out, or bench train or infer", what_);
     if (partial_k_ == 0) partial_k_ = 1;
     if (genotype_.empty()) genotype_ = "DARTS_V2";
     if (what_ == "step") {
       search();
     } else if (what_ == "train") {
       train();
-    } else {
+    } else if (what_ == "infer") {
       infer();
+    } else {
+      fit();
     }
     Json result{{"what", what_},
                 {"device", device_.str()},
@@ -188,6 +195,29 @@ class BenchCommand : public Command {
     network_json_["genotype"] = genotype_;
     Program program = compile(g);
     measure("inference", program);
+  }
+
+  void fit() {
+    if (batch_ == 0) batch_ = 64;
+    const SearchSpace space = network_.load_space();
+    const MlpOptions options = MlpOptions::paper();
+    MlpRegressor model(encoding_size(space), options, device_);
+    MlpFitStep step(model, options, batch_);
+    const ArchitectureSampler sampler(space, seed_);
+    Random random(seed_, 0x666974);  // stream "fit"
+    for (const MlpFitStep::Batch& b : step.batches) {
+      std::vector<float> features, costs;
+      for (int row = 0; row < batch_; ++row) {
+        const std::vector<float> code = encode(sampler.at(uint64_t(row) % sampler.size()), space);
+        features.insert(features.end(), code.begin(), code.end());
+        costs.push_back(random.uniform(1, 2));
+      }
+      b.features.upload(std::span<const float>(features));
+      b.costs.upload(std::span<const float>(costs));
+    }
+    step.learning_rate.set(options.learning_rate);
+    network_json_ = {{"space", space.name}, {"features", model.features()}, {"hidden", options.hidden}};
+    measure("fit_step", step.program());
   }
 
   NetworkConfig network_config() const {

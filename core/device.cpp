@@ -2,6 +2,7 @@
 
 #include <sys/mman.h>
 
+#include <atomic>
 #include <charconv>
 #include <cstdlib>
 #include <cstring>
@@ -14,6 +15,7 @@ namespace ladarts {
 namespace {
 
 constexpr size_t kHugePage = size_t(2) << 20;
+constexpr size_t kLine = 64;
 
 class CpuBackend : public DeviceBackend {
  public:
@@ -22,19 +24,26 @@ class CpuBackend : public DeviceBackend {
   void* allocate(Device, size_t bytes) override {
     // Large blocks on huge pages where the system offers them: kernels walk many planes at once, more than
     // there are entries for small pages. A search step is 8% faster (Zen 4, 2026-11).
-    const size_t alignment = bytes >= 2 * kHugePage ? kHugePage : 64;
-    void* data = std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
-#if defined(MADV_HUGEPAGE)
-    if (data && alignment == kHugePage)
-      madvise(data, bytes, MADV_HUGEPAGE);  // a hint; refusal costs speed alone
-#endif
-    require(data != nullptr || bytes == 0,
+    const size_t alignment = bytes >= 2 * kHugePage ? kHugePage : kLine;
+    const size_t room = kLine + kStaggers * kLine + bytes;
+    auto* block = static_cast<std::byte*>(
+        std::aligned_alloc(alignment, (room + alignment - 1) / alignment * alignment));
+    require(block != nullptr,
             "[cpu] out of memory: {:.1f} MiB asked for; reduce the batch size or the network's channels",
             double(bytes) / (1 << 20));
+#if defined(MADV_HUGEPAGE)
+    if (alignment == kHugePage) madvise(block, room, MADV_HUGEPAGE);  // a hint; refusal costs speed alone
+#endif
+    // Blocks begin at different places of their first page. A load waits for an earlier store whose address
+    // ends in the same 12 bits, and kernels walk several blocks side by side.
+    std::byte* data = block + kLine * (1 + 5 * blocks_++ % kStaggers);
+    std::memcpy(data - kLine, &block, sizeof(block));
     return data;
   }
   void release(Device, void* data) noexcept override {
-    std::free(data);
+    void* block;
+    std::memcpy(&block, static_cast<std::byte*>(data) - kLine, sizeof(block));
+    std::free(block);
   }
   void upload(Device, void* to, const void* from, size_t bytes) override {
     std::memcpy(to, from, bytes);
@@ -45,6 +54,10 @@ class CpuBackend : public DeviceBackend {
   void fill_zero(Device, void* to, size_t bytes) override {
     std::memset(to, 0, bytes);
   }
+
+ private:
+  static constexpr size_t kStaggers = 63;
+  std::atomic<size_t> blocks_{0};
 };
 
 std::map<DeviceKind, std::unique_ptr<DeviceBackend>>& registry() {

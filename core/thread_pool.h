@@ -1,5 +1,8 @@
 // Fork-join parallelism for CPU kernels. Which thread takes which task is free; results never depend on it,
 // because kernels cut their work by shape, not by the number of threads.
+//
+// Each thread has an equal part of the tasks, the same one at every call, and takes from the others' when its
+// own are done: what a task wrote is mostly in the cache of the core that reads it in the next call.
 #pragma once
 
 #include <atomic>
@@ -21,8 +24,8 @@ class ThreadPool {
 
   int threads() const { return int(workers_.size()) + 1; }
 
-  // Calls f(task, thread) for task = 0 .. tasks-1, thread in [0, threads()); returns when all are done. Tasks
-  // are handed out in order. A call from inside a task runs on the calling thread. One caller at a time.
+  // Calls f(task, thread) for task = 0 .. tasks-1, thread in [0, threads()); returns when all are done. A
+  // call from inside a task runs on the calling thread. One caller at a time.
   template <class F>
   void parallel_for(int64_t tasks, F&& f) {
     if (tasks <= 0) return;
@@ -46,16 +49,21 @@ class ThreadPool {
   void run(int64_t tasks, Task task, void* context);
   void work(int thread);
   void take_tasks(int thread);
+  void run_task(int64_t task, int thread);
+
+  // Tasks not yet taken of one thread's part: the first of them in the upper half, the end in the lower. Its
+  // thread takes the first, others take the last, each by a single exchange; a worker that wakes late finds
+  // nothing left or helps with the next job. run() waits for tasks, not for workers.
+  struct alignas(64) Part {
+    std::atomic<uint64_t> left{0};
+  };
 
   std::vector<std::thread> workers_;
-  // Number of the job in the upper half, tasks not yet taken in the lower: taking one is a single exchange,
-  // and a worker that wakes late finds nothing left or helps with the next job. run() waits for tasks, not
-  // for workers.
-  alignas(64) std::atomic<uint64_t> ticket_{0};
+  std::unique_ptr<Part[]> parts_;             // one for each thread
+  alignas(64) std::atomic<uint64_t> job_{0};  // counts calls
   alignas(64) std::atomic<int64_t> done_{0};
   alignas(64) std::atomic<bool> stop_{false};
-  // Written before ticket_ announces a job; read by those who took a task of it.
-  int64_t tasks_ = 0;
+  // Written before parts_ offer tasks; read by those who took one.
   Task task_ = nullptr;
   void* context_ = nullptr;
   std::exception_ptr error_;

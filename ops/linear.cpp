@@ -1,5 +1,7 @@
 #include "ops/linear.h"
 
+#include <algorithm>
+
 #include "core/error.h"
 #include "core/gradients.h"
 #include "ops/conv2d.h"
@@ -43,6 +45,17 @@ void Linear::backward(Backward& b) const {
   if (b.needs(0)) b.emit(LinearGradInput(), {b.grad(0), b.input(1)}, {0});
   if (b.needs(1)) b.emit(LinearGradWeight(), {b.grad(0), b.input(0)}, {1});
   if (b.inputs() > 2 && b.needs(2)) b.emit(BiasGrad(), {b.grad(0)}, {2});
+}
+
+// x transposed in blocks of 64 rows at most; or w transposed.
+size_t Linear::workspace_bytes(const NodeShapes& s, int) const {
+  const int64_t rows = (s.inputs[0][0] + 63) / 64 * 64;
+  return size_t(std::max(rows, s.inputs[1][0]) * s.inputs[0][1]) * sizeof(float);
+}
+
+// d_w transposed.
+size_t LinearGradWeight::workspace_bytes(const NodeShapes& s, int) const {
+  return size_t(s.outputs[0].elements()) * sizeof(float);
 }
 
 Cost Linear::cost(const NodeShapes& s) const {

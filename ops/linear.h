@@ -12,6 +12,7 @@ class Linear : public Op {  // (x, w[, bias]) -> (y)
  public:
   std::string_view name() const override { return "linear"; }
   void backward(Backward& b) const override;
+  size_t workspace_bytes(const NodeShapes& s, int threads) const override;
   Cost cost(const NodeShapes& s) const override;
 };
 
@@ -26,6 +27,7 @@ class LinearGradWeight : public Op {  // (d_y, x) -> (d_w)
  public:
   std::string_view name() const override { return "linear_grad_weight"; }
   bool can_accumulate(int) const override { return true; }
+  size_t workspace_bytes(const NodeShapes& s, int threads) const override;
   Cost cost(const NodeShapes& s) const override;
 };
 

@@ -49,6 +49,7 @@ class MlpRegressor : public Regressor {
 
  private:
   friend class MlpTrainer;
+  friend class MlpFitStep;
   Tensor record_member(int member, Tensor features) const;
   Tensor record_units(Tensor normalised) const;
   void declare(Graph& graph, int member);

@@ -5,14 +5,12 @@
 #include <optional>
 
 #include "core/error.h"
-#include "core/gradients.h"
 #include "core/philox.h"
 #include "core/program.h"
 #include "ops/losses.h"
-#include "ops/optimizer.h"
 #include "ops/schedule.h"
 #include "predictor/additive.h"
-#include "predictor/mlp.h"
+#include "predictor/mlp_fit_step.h"
 
 namespace ladarts {
 
@@ -25,7 +23,6 @@ class MlpTrainer {
  private:
   struct Member {
     Split rows;                                        // test: the rows that choose its weights
-    Storage step_features, step_costs;                 // (B, F), (B, 1)
     Storage check_features, check_costs, check_error;  // (V, F), (V, 1), (1)
     double best_error = std::numeric_limits<double>::infinity();
     Random order{0};
@@ -34,7 +31,6 @@ class MlpTrainer {
   void choose_rows();
   void scale_costs();
   void start_at_additive_fit(int member);
-  void record_step();
   void record_check();
   void run_epoch();
   bool check_members();  // whether any got better; keeps the weights of those
@@ -53,18 +49,18 @@ class MlpTrainer {
   int64_t batch_ = 0;
   std::vector<Member> members_;
   std::vector<std::vector<std::vector<float>>> best_;  // [member][storage]
-  Storage learning_rate_;
-  std::optional<Program> step_, check_;
+  std::optional<MlpFitStep> step_;
+  std::optional<Program> check_;
   std::vector<float> feature_rows_, cost_rows_;
 };
 
 MlpTrainer::MlpTrainer(MlpRegressor& model, const Dataset& data, const MlpOptions& options)
-    : model_(model), data_(data), options_(options), learning_rate_(scratch(Shape{1})) {
+    : model_(model), data_(data), options_(options) {
   choose_rows();
   scale_costs();
   if (options.linear_skip)
     for (int k = 0; k < options.members; ++k) start_at_additive_fit(k);
-  record_step();
+  step_.emplace(model, options, batch_, pool());
   record_check();
 }
 
@@ -105,35 +101,6 @@ void MlpTrainer::start_at_additive_fit(int member) {
   }
 }
 
-void MlpTrainer::record_step() {
-  Graph graph(device());
-  std::vector<Tensor> losses;
-  for (size_t k = 0; k < members_.size(); ++k) {
-    Member& m = members_[k];
-    m.step_features = scratch(Shape{batch_, model_.features_});
-    m.step_costs = scratch(Shape{batch_, 1});
-    const Tensor y = model_.record_units(model_.record_member(int(k), graph.leaf(m.step_features)));
-    losses.push_back(relative_error_loss(y, graph.leaf(m.step_costs)));
-  }
-  std::vector<Tensor> wrt;
-  std::vector<Storage> into;
-  std::vector<ParameterSet*> sets = {&model_.layers_};
-  if (model_.linear_skip_) sets.push_back(&model_.skips_);
-  for (ParameterSet* set : sets) {
-    for (const Tensor& t : set->leaves(graph)) wrt.push_back(t);
-    for (const Storage& s : set->gradient_storages()) into.push_back(s);
-  }
-  gradients(std::span<const Tensor>(losses), wrt, {.into = into});
-  for (ParameterSet* set : sets) {
-    const Storage value = set->values();
-    const Tensor m = graph.leaf(scratch(value.shape())), v = graph.leaf(scratch(value.shape()));
-    adam_update(graph.leaf(value), graph.leaf(set->gradients()), m, v, graph.leaf(scratch(Shape{1})),
-                graph.leaf(learning_rate_),
-                {.weight_decay = set == &model_.layers_ ? options_.weight_decay : 0.f});
-  }
-  step_ = compile(graph, {.pool = pool()});
-}
-
 void MlpTrainer::record_check() {
   Graph graph(device());
   for (size_t k = 0; k < members_.size(); ++k) {
@@ -170,8 +137,9 @@ void MlpTrainer::run_epoch() {
     fewest = std::min(fewest, rows.size());
   }
   for (int64_t begin = 0; begin + batch_ <= int64_t(fewest); begin += batch_) {
-    for (Member& m : members_) gather(m.rows.train, begin, m.step_features, m.step_costs);
-    step_->run();
+    for (size_t k = 0; k < members_.size(); ++k)
+      gather(members_[k].rows.train, begin, step_->batches[k].features, step_->batches[k].costs);
+    step_->program().run();
   }
 }
 
@@ -204,7 +172,7 @@ void MlpTrainer::train() {
   check_members();  // the start counts: an exactly additive cost needs no training
   const CosineSchedule schedule{.start = options_.learning_rate, .end = 0, .epochs = options_.epochs};
   for (int epoch = 0, last_better = 0; epoch < options_.epochs; ++epoch) {
-    learning_rate_.set(float(learning_rate(schedule, epoch)));
+    step_->learning_rate.set(float(learning_rate(schedule, epoch)));
     run_epoch();
     if (check_members()) last_better = epoch;
     if (options_.progress) {

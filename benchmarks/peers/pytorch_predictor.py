@@ -18,7 +18,7 @@ def main():
     o = parser.parse_args()
     torch.set_num_threads(o.threads)
     torch.manual_seed(0)
-    x = (torch.rand(o.rows, o.features) < 0.125).float()
+    x = (torch.rand(o.rows, o.features) < 1 / 14).float()
     y = 1 + x @ torch.rand(o.features, 1)
     y = y / y.std()
     net = nn.Sequential(nn.Linear(o.features, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 1))

@@ -2,6 +2,7 @@
 
 #include "ops/conv2d_plan.h"
 #include "ops/cpu/conv2d_kernels.h"
+#include "ops/cpu/parallel.h"
 
 namespace ladarts {
 namespace {
@@ -29,9 +30,23 @@ void conv2d_grad_weight(const Conv2dGradWeight& op, const KernelArgs& a) {
   isa::dense_grad_weight(g, a);
 }
 
+constexpr int64_t kRowGrain = 256;  // columns of a matrix that one task sums
+
 void bias_grad(const BiasGrad&, const KernelArgs& a) {
   const Shape& s = a.in_shape(0);
   const int64_t channels = s[1], pixels = s.elements() / (s[0] * s[1]);
+  float* const d_bias = a.out(0);
+  if (pixels == 1) {  // rows of a matrix
+    if (!a.accumulate(0)) std::fill(d_bias, d_bias + channels, 0.f);
+    for_chunks(*a.pool, channels, kRowGrain, [&](int64_t begin, int64_t end) {
+      for (int64_t n = 0; n < s[0]; ++n) {
+        const float* d_y = a.in(0) + n * channels;
+#pragma omp simd
+        for (int64_t c = begin; c < end; ++c) d_bias[c] += d_y[c];
+      }
+    });
+    return;
+  }
   a.pool->parallel_for(channels, [&](int64_t c, int) {
     float sum = 0;
     for (int64_t n = 0; n < s[0]; ++n) {
@@ -41,7 +56,7 @@ void bias_grad(const BiasGrad&, const KernelArgs& a) {
       for (int64_t i = 0; i < pixels; ++i) part += d_y[i];
       sum += part;
     }
-    float& d = a.out(0)[c];
+    float& d = d_bias[c];
     d = a.accumulate(0) ? d + sum : sum;
   });
 }

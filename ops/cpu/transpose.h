@@ -32,7 +32,9 @@ inline void exchange_blocks(Vec<kLanes> (&rows)[kLanes]) {
 }
 
 // to (columns, rows) = x (rows, columns) with `row` floats from row to row; rows of `to` lie to_row floats
-// apart, rows rounded up to whole vectors at least, and end in zeros.
+// apart, rows rounded up to whole vectors at least, and end in zeros. exact: nothing beyond `rows` is
+// written.
+template <bool exact = false>
 inline void transpose(const float* x, int64_t row, int64_t rows, int64_t columns, float* to, int64_t to_row) {
   for (int64_t i = 0; i < rows; i += kLanes)
     for (int64_t j = 0; j < columns; j += kLanes) {
@@ -49,7 +51,14 @@ inline void transpose(const float* x, int64_t row, int64_t rows, int64_t columns
       exchange_blocks<1>(block);
 #pragma GCC unroll 16
       for (int k = 0; k < kLanes; ++k)
-        if (k < width) store<kLanes>(to + (j + k) * to_row + i, block[k]);
+        if (k < width) {
+          float* row_to = to + (j + k) * to_row + i;
+          if (exact && height < kLanes) {
+            store_first<kLanes>(row_to, block[k], height);
+          } else {
+            store<kLanes>(row_to, block[k]);
+          }
+        }
     }
 }
 

@@ -9,26 +9,27 @@ using namespace ladarts::testing;
 
 namespace {
 
-void check_linear(int64_t batch, int64_t features, int64_t outputs, bool with_bias) {
-  OpCase c{
-      .name = fmt::format("batch {} features {} outputs {} bias {}", batch, features, outputs, with_bias),
-      .inputs = {{.shape = {batch, features}}, {.shape = {outputs, features}}},
-      .record =
-          [](Graph&, const std::vector<Tensor>& in) {
-            return std::vector{linear(in[0], in[1], in.size() > 2 ? in[2] : Tensor{})};
-          },
-      .oracle =
-          [](const std::vector<Array>& in) {
-            const int64_t n = in[0].shape[0], i = in[0].shape[1], o = in[1].shape[0];
-            Array y(Shape{n, o});
-            for (int64_t r = 0; r < n; ++r)
-              for (int64_t k = 0; k < o; ++k) {
-                double sum = in.size() > 2 ? in[2].v[size_t(k)] : 0;
-                for (int64_t f = 0; f < i; ++f) sum += in[0].at(r, f) * in[1].at(k, f);
-                y.at(r, k) = sum;
-              }
-            return std::vector{y};
-          }};
+// sparse: one entry of x in seven is not zero.
+void check_linear(int64_t batch, int64_t features, int64_t outputs, bool with_bias, bool sparse = false) {
+  OpCase c{.name = fmt::format("batch {} features {} outputs {} bias {} sparse {}", batch, features, outputs,
+                               with_bias, sparse),
+           .inputs = {{.shape = {batch, features}, .every = sparse ? 7 : 1}, {.shape = {outputs, features}}},
+           .record =
+               [](Graph&, const std::vector<Tensor>& in) {
+                 return std::vector{linear(in[0], in[1], in.size() > 2 ? in[2] : Tensor{})};
+               },
+           .oracle =
+               [](const std::vector<Array>& in) {
+                 const int64_t n = in[0].shape[0], i = in[0].shape[1], o = in[1].shape[0];
+                 Array y(Shape{n, o});
+                 for (int64_t r = 0; r < n; ++r)
+                   for (int64_t k = 0; k < o; ++k) {
+                     double sum = in.size() > 2 ? in[2].v[size_t(k)] : 0;
+                     for (int64_t f = 0; f < i; ++f) sum += in[0].at(r, f) * in[1].at(k, f);
+                     y.at(r, k) = sum;
+                   }
+                 return std::vector{y};
+               }};
   if (with_bias) c.inputs.push_back({.shape = {outputs}});
   check(c);
 }
@@ -44,6 +45,15 @@ TEST_CASE("linear: forward and backward match the double oracle", "[ops][linear]
     check_linear(13, 130, 67, bias);
     check_linear(33, 17, 129, bias);
     check_linear(2, 600, 4, bias);
+    check_linear(70, 33, 64, bias);
+  }
+}
+
+TEST_CASE("linear: inputs that are mostly zero, like encoded architectures", "[ops][linear]") {
+  for (bool bias : {false, true}) {
+    check_linear(64, 224, 64, bias, true);
+    check_linear(21, 30, 48, bias, true);
+    check_linear(19, 35, 20, bias, true);
   }
 }
 

@@ -74,7 +74,8 @@ struct Setup {
         s.upload(std::span<const int32_t>(values));
       } else {
         std::vector<float> values(array.v.size());
-        for (size_t i = 0; i < values.size(); ++i) array.v[i] = values[i] = random.uniform(in.low, in.high);
+        for (size_t i = 0; i < values.size(); ++i)
+          array.v[i] = values[i] = i % size_t(in.every) == 0 ? random.uniform(in.low, in.high) : 0.f;
         s.upload(std::span<const float>(values));
       }
       inputs.push_back(s);

@@ -39,6 +39,7 @@ struct OpInput {
   float low = -1, high = 1;  // uniform in [low, high)
   bool differentiable = true;
   int labels = 0;  // > 0: int32 values in [0, labels)
+  int every = 1;   // all but every such entry are zero
 };
 
 struct OpCase {
