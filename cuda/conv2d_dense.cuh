@@ -55,10 +55,12 @@ struct Patches {
 struct StoreOutputs {
   ConvShape s;
   float* y;
-  const float* bias;  // null: none
+  const float* bias;    // null: none
+  const float* addend;  // laid out as y; null: none
   __device__ void operator()(uint32_t z, uint32_t m, uint32_t n, float v) const {
     const uint32_t pixels = s.out_height * s.out_width, o = z * s.group_outputs + m;
-    y[(int64_t(n / pixels) * s.outputs + o) * pixels + n % pixels] = v + (bias ? bias[o] : 0.f);
+    const int64_t at = (int64_t(n / pixels) * s.outputs + o) * pixels + n % pixels;
+    y[at] = v + (bias ? bias[o] : 0.f) + (addend ? addend[at] : 0.f);
   }
 };
 

@@ -119,10 +119,10 @@ inline void depthwise_grad_weight(const Conv2dGeometry& g, const float* d_y, Sou
 }
 
 inline void dense_forward(const Conv2dGeometry& g, const float* x, const float* w, const float* bias,
-                          float* y, void* stream) {
+                          float* y, void* stream, const float* addend = nullptr) {
   const ConvShape s(g);
-  gemm(WeightRows{w, s.group_outputs, size32(g.taps())}, Patches{s, x}, StoreOutputs{s, y, bias}, g.og,
-       g.n * g.pixels(), g.taps(), g.groups, stream);
+  gemm(WeightRows{w, s.group_outputs, size32(g.taps())}, Patches{s, x}, StoreOutputs{s, y, bias, addend},
+       g.og, g.n * g.pixels(), g.taps(), g.groups, stream);
 }
 
 inline void dense_grad_input(const Conv2dGeometry& g, const float* d_y, const float* w, const float* x,

@@ -88,22 +88,39 @@ Tensor Layers::factorized_reduce(const std::string& name, Tensor x, int64_t chan
   return y;
 }
 
-Tensor Layers::sep_conv(const std::string& name, Tensor x, int kernel, int stride) {
-  const int channels = int(x.dim(1));
-  for (const char* step : {"0", "1"}) {
-    x = conv(name + ".depthwise" + step, x, channels, kernel,
-             {.stride = stride, .padding = (kernel - 1) / 2, .groups = channels, .relu_input = true});
-    x = conv_norm(name + ".pointwise" + step, name + ".norm" + step, x, channels, 1, {});
-    stride = 1;
+Tensor Layers::separable(const std::string& depthwise, const std::string& pointwise, const std::string& norm,
+                         Tensor x, int kernel, SeparableConvDesc desc, Tensor addend) {
+  const int64_t channels = x.dim(1);
+  if (!folded() || !has_separable_conv(kernel)) {
+    LADARTS_CHECK(!addend);
+    x = conv(depthwise, x, channels, kernel,
+             {.stride = desc.stride,
+              .padding = desc.dilation * (kernel - 1) / 2,
+              .dilation = desc.dilation,
+              .groups = int(channels),
+              .relu_input = true});
+    return conv_norm(pointwise, norm, x, channels, 1, {});
   }
-  return x;
+  if (options_.folds) options_.folds->push_back({pointwise, norm, 0});
+  const ConvWeights d = weights(depthwise, channels, 1, kernel, true, false),
+                    p = weights(pointwise, channels, channels, 1, false, true);
+  return separable_conv(x, d.weight, p.weight, p.bias, desc, addend);
 }
 
-Tensor Layers::dil_conv(const std::string& name, Tensor x, int kernel, int stride) {
-  const int channels = int(x.dim(1));
-  x = conv(name + ".depthwise", x, channels, kernel,
-           {.stride = stride, .padding = kernel - 1, .dilation = 2, .groups = channels, .relu_input = true});
-  return conv_norm(name + ".pointwise", name + ".norm", x, channels, 1, {});
+Tensor Layers::sep_conv(const std::string& name, Tensor x, int kernel, int stride, Tensor addend) {
+  x = separable(name + ".depthwise0", name + ".pointwise0", name + ".norm0", x, kernel, {.stride = stride},
+                {});
+  return separable(name + ".depthwise1", name + ".pointwise1", name + ".norm1", x, kernel, {}, addend);
+}
+
+Tensor Layers::dil_conv(const std::string& name, Tensor x, int kernel, int stride, Tensor addend) {
+  return separable(name + ".depthwise", name + ".pointwise", name + ".norm", x, kernel,
+                   {.stride = stride, .dilation = 2}, addend);
+}
+
+bool Layers::adds(const Primitive& p) const {
+  return folded() && (p.kind == PrimitiveKind::sep_conv || p.kind == PrimitiveKind::dil_conv) &&
+         has_separable_conv(p.kernel);
 }
 
 Tensor Layers::residual_block(const std::string& name, Tensor x, int64_t channels) {
@@ -117,7 +134,8 @@ Tensor Layers::zeros(Shape shape) {
   return graph_.add(std::make_shared<Fill>(0.f), {}, {{shape}})[0];
 }
 
-Tensor Layers::primitive(const Primitive& p, const std::string& name, Tensor x, int stride) {
+Tensor Layers::primitive(const Primitive& p, const std::string& name, Tensor x, int stride, Tensor addend) {
+  LADARTS_CHECK(!addend || adds(p));
   const Pool2dDesc pool{.kernel = p.kernel, .stride = stride, .padding = (p.kernel - 1) / 2};
   switch (p.kind) {
     case PrimitiveKind::none:
@@ -129,9 +147,9 @@ Tensor Layers::primitive(const Primitive& p, const std::string& name, Tensor x, 
     case PrimitiveKind::skip_connect:
       return stride == 1 ? x : factorized_reduce(name, x, x.dim(1));
     case PrimitiveKind::sep_conv:
-      return sep_conv(name, x, p.kernel, stride);
+      return sep_conv(name, x, p.kernel, stride, addend);
     case PrimitiveKind::dil_conv:
-      return dil_conv(name, x, p.kernel, stride);
+      return dil_conv(name, x, p.kernel, stride, addend);
     case PrimitiveKind::nor_conv:
       return relu_conv_norm(name, x, x.dim(1), p.kernel, stride);
   }

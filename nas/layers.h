@@ -7,6 +7,7 @@
 #include "core/parameters.h"
 #include "nas/primitives.h"
 #include "ops/conv2d.h"
+#include "ops/separable_conv.h"
 
 namespace ladarts {
 
@@ -63,14 +64,18 @@ class Layers {
   // The same before its normalisation, of the first `read` channels of x.
   Tensor strided_halves(const std::string& name, Tensor x, int64_t channels, int64_t read);
   // Twice [ReLU, depthwise, pointwise, normalisation]: name.depthwise0, .pointwise0, .norm0, .depthwise1, ...
-  Tensor sep_conv(const std::string& name, Tensor x, int kernel, int stride);
+  // addend: added to the result; empty, or only where adds() is true.
+  Tensor sep_conv(const std::string& name, Tensor x, int kernel, int stride, Tensor addend = {});
   // ReLU, depthwise with dilation 2, pointwise, normalisation: name.depthwise, .pointwise, .norm.
-  Tensor dil_conv(const std::string& name, Tensor x, int kernel, int stride);
+  Tensor dil_conv(const std::string& name, Tensor x, int kernel, int stride, Tensor addend = {});
   // NAS-Bench-201's step between stages: two convolutions beside average pooling and 1x1 convolution, added.
   Tensor residual_block(const std::string& name, Tensor x, int64_t channels);
 
   // The primitive, channels kept, size divided by stride 1 or 2. Pools may be normalised (name.norm).
-  Tensor primitive(const Primitive& primitive, const std::string& name, Tensor x, int stride);
+  Tensor primitive(const Primitive& primitive, const std::string& name, Tensor x, int stride,
+                   Tensor addend = {});
+  // Whether the primitive adds another value to its result without a pass of its own.
+  bool adds(const Primitive& primitive) const;
   Tensor zeros(Shape shape);
 
   Graph& graph() const { return graph_; }
@@ -82,6 +87,9 @@ class Layers {
   bool folded() const { return options_.statistics == Statistics::folded; }
   ConvWeights weights(const std::string& name, int64_t outputs, int64_t inputs, int kernel, bool relu_input,
                       bool bias);
+  // ReLU, depthwise, pointwise, normalisation.
+  Tensor separable(const std::string& depthwise, const std::string& pointwise, const std::string& norm,
+                   Tensor x, int kernel, SeparableConvDesc desc, Tensor addend);
   Tensor conv_with(const std::string& name, Tensor x, int64_t channels, int kernel, Conv2dDesc desc,
                    bool bias);
   Graph& graph_;

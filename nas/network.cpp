@@ -40,26 +40,40 @@ class CellRecorder {
     std::vector<Tensor> states = in.states;
     for (int node = 0; node < space.nodes; ++node) {
       std::vector<Tensor> terms;
-      for (const GenotypeEdge& edge : genotype.nodes[size_t(node)])
-        if (edge.primitive != "none") terms.push_back(record_edge(in, node, edge, states));
-      states.push_back(terms.empty()       ? layers_.zeros({in.states[0].dim(0), in.channels, side, side})
-                       : terms.size() == 1 ? terms[0]
-                                           : add_n(terms));
+      const GenotypeEdge* last = nullptr;  // adds the others to its result
+      for (const GenotypeEdge& edge : genotype.nodes[size_t(node)]) {
+        if (edge.primitive == "none") continue;
+        if (!last && layers_.adds(find_primitive(edge.primitive))) {
+          last = &edge;
+        } else {
+          terms.push_back(record_edge(in, node, edge, states));
+        }
+      }
+      if (last) {
+        states.push_back(record_edge(in, node, *last, states, sum_of(terms)));
+      } else {
+        states.push_back(terms.empty() ? layers_.zeros({in.states[0].dim(0), in.channels, side, side})
+                                       : sum_of(terms));
+      }
     }
     if (space.skeleton.kind == SkeletonKind::residual_stages) return states.back();
     return concat_channels({states.begin() + space.inputs, states.end()});
   }
 
  private:
+  static Tensor sum_of(const std::vector<Tensor>& terms) {
+    return terms.empty() ? Tensor() : terms.size() == 1 ? terms[0] : add_n(terms);
+  }
+
   Tensor record_edge(const CellInputs& in, int node, const GenotypeEdge& edge,
-                     const std::vector<Tensor>& states) {
+                     const std::vector<Tensor>& states, Tensor addend = {}) {
     const SearchSpace& space = config_.space;
     const int index = space.edge_index(node, edge.source);
     const Graph::Scope scope(layers_.graph(), fmt::format("edge{}", index));
     const std::string name = fmt::format("{}.edge{}.{}", in.name, index, edge.primitive);
     const int stride = in.reduction && edge.source < space.inputs ? 2 : 1;
     const Primitive& primitive = find_primitive(edge.primitive);
-    Tensor y = layers_.primitive(primitive, name, states[size_t(edge.source)], stride);
+    Tensor y = layers_.primitive(primitive, name, states[size_t(edge.source)], stride, addend);
     if (!drop_path_ || is_identity(primitive, stride)) return y;
     return drop_path(y, drop_path_->rate, drop_path_->random, uint32_t(in.index * space.edges() + index));
   }
@@ -162,6 +176,12 @@ int64_t multiply_accumulates(const Graph& graph) {
   int64_t total = 0;
   for (const Node& node : graph.nodes()) {
     const Op* op = node.op.get();
+    if (dynamic_cast<const SeparableConv*>(op)) {  // the depthwise and the pointwise kernel at every pixel
+      const Shape& y = graph.values()[size_t(node.outputs[0])].shape;
+      for (const int weight : {1, 2})
+        total += graph.values()[size_t(node.inputs[size_t(weight)])].shape.elements() * y[0] * y[2] * y[3];
+      continue;
+    }
     const bool counted = dynamic_cast<const Conv2d*>(op) || dynamic_cast<const FactorizedReduce*>(op) ||
                          dynamic_cast<const Linear*>(op);
     if (!counted) continue;

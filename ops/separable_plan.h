@@ -12,9 +12,13 @@ namespace ladarts {
 struct SeparablePlan {
   static constexpr int kHalo = 4;  // zeros around an image: the reach of a 5x5 kernel with dilation 2
 
-  SeparablePlan(const SeparableStage& op, const Shape& x, int max_outputs);
+  // Of the first `channels` of x (N, C, H, W).
+  SeparablePlan(int stride, int channels, const Shape& x, int max_outputs);
+  SeparablePlan(const SeparableStage& op, const Shape& x, int max_outputs)
+      : SeparablePlan(op.stride, op.channels, x, max_outputs) {}
 
   int64_t images;
+  int stride;
   int c, o;  // channels read; most outputs of a branch
   int in_h, in_w;
   int out_h, out_w;
@@ -30,6 +34,20 @@ struct SeparablePlan {
   static constexpr int64_t kFlagFloats = 16;  // of each thread: see FirstTask
   int64_t forward_scratch() const;            // floats of a thread, without them
   int64_t backward_scratch() const;
+};
+
+// A separable_conv() cuts an image into bands of output rows, enough for all threads; a task computes one
+// band of every channel. A pixel's sum does not depend on its band.
+struct SeparableBands {
+  static constexpr int kTogether = 4;  // planes written before the first is read: stores take a while
+
+  SeparableBands(const SeparablePlan& p, int threads);
+  int64_t scratch() const;  // floats of a thread
+
+  int rows, count;      // of a band; bands of an image
+  int plane;            // padded input rows of a band, one channel
+  int64_t tile_stride;  // channel to channel of the depthwise result
+  int64_t tiles;        // channels that have a tile: with rows that are no whole vectors, those of y too
 };
 
 // Floats of one chunk's partial sums: each branch's depthwise and pointwise gradient, in order.

@@ -66,13 +66,13 @@ double multiply_accumulates(const SeparableStage& op, const NodeShapes& s, bool 
 
 }  // namespace
 
-SeparablePlan::SeparablePlan(const SeparableStage& op, const Shape& x, int outputs)
-    : images(x[0]), c(op.channels), o(outputs), in_h(int(x[2])), in_w(int(x[3])) {
-  out_h = (in_h + op.stride - 1) / op.stride;
-  out_w = (in_w + op.stride - 1) / op.stride;
+SeparablePlan::SeparablePlan(int s, int channels, const Shape& x, int outputs)
+    : images(x[0]), stride(s), c(channels), o(outputs), in_h(int(x[2])), in_w(int(x[3])) {
+  out_h = (in_h + stride - 1) / stride;
+  out_w = (in_w + stride - 1) / stride;
   width = int(round_up(out_w, 8));
-  half = op.stride == 1 ? 0 : width + 2 * kHalo;
-  pitch = op.stride == 1 ? width + 2 * kHalo : 2 * half;
+  half = stride == 1 ? 0 : width + 2 * kHalo;
+  pitch = stride == 1 ? width + 2 * kHalo : 2 * half;
   plane = (in_h + 2 * kHalo) * pitch;
   g_pitch = width + 2 * kHalo;
   g_plane = (out_h + 2 * kHalo) * g_pitch;

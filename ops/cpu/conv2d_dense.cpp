@@ -65,7 +65,7 @@ void multiply_panel(const PlaneProduct& p, int64_t k0, int64_t k1, const float* 
     const int64_t at = image * p.image_stride + j0 % p.pixels;
     t.c = p.c + at, t.c_row = p.pixels;
     t.mask = p.mask ? p.mask + at : nullptr;
-    t.add = add;
+    t.addend = add ? t.c : nullptr;
     return gemm(p.rows, t);
   }
   t.c = scratch, t.c_row = panel_stride(j0, j1);
@@ -154,7 +154,7 @@ void scatter_panel(const Conv2dGeometry& g, const float* w, const Planes& d_y, i
       t.a = w + o0 * g.taps() + k0, t.a_row = 1, t.a_k = g.taps();
       t.b = scratch, t.b_row = stride;
       t.c = taps, t.c_row = stride, t.columns = j1 - j0;
-      t.add = o0 > 0;
+      t.addend = o0 > 0 ? t.c : nullptr;
       gemm(k1 - k0, t);
     }
     scatter_taps(g, taps, stride, k0, k1, j0, j1, x, d_x);

@@ -39,7 +39,8 @@ struct GemmTile {
   int64_t columns;    // columns to write, <= NV * kLanes
   const float* bias;  // per row, or null
   const float* mask;  // laid out as c: results where it is <= 0 become 0; or null
-  bool add;           // to what c holds
+  // Laid out as c: added to the results; c itself to accumulate; or null.
+  const float* addend;
 };
 
 template <int MR, int NV>
@@ -62,6 +63,7 @@ __attribute__((noinline)) void gemm_tile(const GemmTile& t) {
 #pragma GCC unroll 8
   for (int r = 0; r < MR; ++r) {
     float* c = t.c + r * t.c_row;
+    const float* addend = t.addend ? t.addend + r * t.c_row : nullptr;
 #pragma GCC unroll 8
     for (int v = 0; v < NV; ++v) {
       V value = acc[r][v];
@@ -69,11 +71,11 @@ __attribute__((noinline)) void gemm_tile(const GemmTile& t) {
       const int64_t n = t.columns - v * kLanes;
       if (n >= kLanes) {
         if (t.mask) value = load<kLanes>(t.mask + r * t.c_row + v * kLanes) > 0.f ? value : V{};
-        if (t.add) value += load<kLanes>(c + v * kLanes);
+        if (addend) value += load<kLanes>(addend + v * kLanes);
         store<kLanes>(c + v * kLanes, value);
       } else if (n > 0) {
         if (t.mask) value = load_first<kLanes>(t.mask + r * t.c_row + v * kLanes, n) > 0.f ? value : V{};
-        if (t.add) value += load_first<kLanes>(c + v * kLanes, n);
+        if (addend) value += load_first<kLanes>(addend + v * kLanes, n);
         store_first<kLanes>(c + v * kLanes, value, n);
       }
     }
@@ -134,6 +136,7 @@ inline void gemm(int64_t rows, const GemmTile& all) {
       t.columns = all.columns - j < kTileColumns ? all.columns - j : kTileColumns;
       if (t.bias) t.bias += begin;
       if (t.mask) t.mask += at;
+      if (t.addend) t.addend += at;
       gemm_tile(blocks.begin(i + 1) - begin, t);
     }
 }

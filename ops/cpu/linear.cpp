@@ -54,7 +54,7 @@ void multiply(int64_t rows, int64_t columns, int64_t depth, const float* a, int6
     t.b = b + j0, t.b_row = columns;
     t.c = c + r0 * columns + j0, t.c_row = columns;
     t.columns = std::min(j1, whole) - j0;
-    t.add = add;
+    t.addend = add ? t.c : nullptr;
     gemm(r1 - r0, t);
     for (int64_t r = r0; r < r1; ++r)
       for (int64_t j = std::max(j0, whole); j < j1; ++j) {

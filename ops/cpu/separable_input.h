@@ -36,9 +36,9 @@ constexpr int kHalfRowLanes = kRowLanes<W / 2>;
 
 // f(offset in the plane, offset in x, columns, distance in x) for each run of consecutive floats of a row.
 template <class F>
-inline void for_row_runs(const SeparableStage& op, const SeparablePlan& p, int row, F&& f) {
+inline void for_row_runs(const SeparablePlan& p, int row, F&& f) {
   const ptrdiff_t to = ptrdiff_t(row + SeparablePlan::kHalo) * p.pitch, from = ptrdiff_t(row) * p.in_w;
-  if (op.stride == 1) {
+  if (p.stride == 1) {
     f(to + SeparablePlan::kHalo, from, p.in_w, 1);
   } else {
     f(to + SeparablePlan::kHalo / 2, from, (p.in_w + 1) / 2, 2);
@@ -83,26 +83,36 @@ inline void load_strided_run(const float* x, float* to, int columns, float scale
   }
 }
 
-// Writes the images' pixels; the border must be zero already, and stays so.
+// Rows [first, last) of the image x to a plane whose inside begins with row `top`. Only pixels are written:
+// the border must be zero already, and stays so.
+inline void load_plane(const SeparablePlan& p, const float* x, float* plane, float scale, float shift,
+                       int top, int first, int last) {
+  SeparablePlan rows = p;
+  rows.in_h = last - first;
+  x += ptrdiff_t(first) * p.in_w;
+  plane += ptrdiff_t(first - top) * p.pitch;
+  with_row_width(p.in_w, [&](auto w) {
+    if (p.stride == 1) {
+      load_rows<w()>(rows, x, plane, scale, shift);
+    } else if constexpr (w() > 0) {
+      load_split_rows<w()>(rows, x, plane, scale, shift);
+    } else {
+      for (int row = 0; row < rows.in_h; ++row)
+        for_row_runs(p, row, [&](ptrdiff_t to, ptrdiff_t from, int columns, int) {
+          load_strided_run(x + from, plane + to, columns, scale, shift);
+        });
+    }
+  });
+}
+
+// All channels of image n.
 inline void load_planes(const SeparableStage& op, const KernelArgs& a, const SeparablePlan& p, int64_t n,
                         int input, float* planes) {
   const float* affine = op.has_affine ? a.in(op.affine_at(input)) : nullptr;
   for (int c = 0; c < p.c; ++c) {
     const float* x = a.in(input) + (n * a.in_shape(input)[1] + c) * int64_t(p.in_h) * p.in_w;
-    float* plane = planes + ptrdiff_t(c) * p.plane;
-    const float scale = affine ? affine[c] : 1.f, shift = affine ? affine[p.c + c] : 0.f;
-    with_row_width(p.in_w, [&](auto w) {
-      if (op.stride == 1) {
-        load_rows<w()>(p, x, plane, scale, shift);
-      } else if constexpr (w() > 0) {
-        load_split_rows<w()>(p, x, plane, scale, shift);
-      } else {
-        for (int row = 0; row < p.in_h; ++row)
-          for_row_runs(op, p, row, [&](ptrdiff_t to, ptrdiff_t from, int columns, int) {
-            load_strided_run(x + from, plane + to, columns, scale, shift);
-          });
-      }
-    });
+    load_plane(p, x, planes + ptrdiff_t(c) * p.plane, affine ? affine[c] : 1.f,
+               affine ? affine[p.c + c] : 0.f, 0, 0, p.in_h);
   }
 }
 

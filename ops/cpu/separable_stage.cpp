@@ -13,19 +13,6 @@
 namespace ladarts {
 namespace {
 
-template <int S>
-void depthwise(const SeparableStage::Branch& b, Plane x, const float* w, float* y, const SeparablePlan& p) {
-  if (b.kernel == 3 && b.dilation == 1) {
-    depthwise_plane<3, 1, S, false, false>(x, w, y, p.width, p.out_h, p.width);
-  } else if (b.kernel == 3) {
-    depthwise_plane<3, 2, S, false, false>(x, w, y, p.width, p.out_h, p.width);
-  } else if (b.dilation == 1) {
-    depthwise_plane<5, 1, S, false, false>(x, w, y, p.width, p.out_h, p.width);
-  } else {
-    depthwise_plane<5, 2, S, false, false>(x, w, y, p.width, p.out_h, p.width);
-  }
-}
-
 // One branch of one image: t (c tiles) is scratch, y_tile too where rows of y are not whole vectors.
 void run_branch(const SeparableStage& op, int branch, const KernelArgs& a, const SeparablePlan& p,
                 const float* planes, float* t, float* y_tile, float* y, int outputs) {
@@ -33,12 +20,8 @@ void run_branch(const SeparableStage& op, int branch, const KernelArgs& a, const
   const float* w = a.in(op.weights_at(branch));
   for (int c = 0; c < p.c; ++c) {
     const Plane x{planes + ptrdiff_t(c) * p.plane, p.pitch, p.half};
-    const float* taps = w + c * b.kernel * b.kernel;
-    if (op.stride == 1) {
-      depthwise<1>(b, x, taps, t + ptrdiff_t(c) * p.tile_stride, p);
-    } else {
-      depthwise<2>(b, x, taps, t + ptrdiff_t(c) * p.tile_stride, p);
-    }
+    depthwise_plane(b.kernel, b.dilation, op.stride, x, w + c * b.kernel * b.kernel,
+                    t + ptrdiff_t(c) * p.tile_stride, p.width, p.out_h, p.width);
   }
   const bool whole = p.width == p.out_w;
   const Matrix m{a.in(op.weights_at(branch) + 1), p.c, 1};

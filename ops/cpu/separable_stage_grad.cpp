@@ -219,11 +219,11 @@ inline void finish_split_rows(const SeparablePlan& p, InputPlane plane, float* d
 }
 
 // The same for any width.
-inline void finish_strided_rows(const SeparableStage& op, const SeparablePlan& p, InputPlane plane, bool add,
-                                float* d_scale, float* d_shift) {
+inline void finish_strided_rows(const SeparablePlan& p, InputPlane plane, bool add, float* d_scale,
+                                float* d_shift) {
   float scale_sum = 0, shift_sum = 0;
   for (int row = 0; row < p.in_h; ++row)
-    for_row_runs(op, p, row, [&](ptrdiff_t padded, ptrdiff_t at, int columns, int step) {
+    for_row_runs(p, row, [&](ptrdiff_t padded, ptrdiff_t at, int columns, int step) {
       for (int j = 0; j < columns; ++j) {
         const float d = plane.u[padded + j] > 0.f ? plane.d_u[padded + j] : 0.f;
         const ptrdiff_t i = at + j * step;
@@ -254,7 +254,7 @@ void store_input_gradient(const Context& k, int input, int64_t n, Scratch s, flo
       } else if constexpr (w() > 0) {
         finish_split_rows<w(), adds()>(p, plane, d_scale, d_shift);
       } else {
-        finish_strided_rows(op, p, plane, add, d_scale, d_shift);
+        finish_strided_rows(p, plane, add, d_scale, d_shift);
       }
     };
     with_row_width(p.in_w, [&](auto w) {

@@ -94,6 +94,27 @@ void depthwise_plane(Plane x, const float* weights, float* y, ptrdiff_t y_pitch,
   if (row < rows) depthwise_rest<K, D, S, turned, add>(x, weights, y, y_pitch, row, rows, columns);
 }
 
+// Of any kernel that separable ops offer.
+inline void depthwise_plane(int kernel, int dilation, int stride, Plane x, const float* weights, float* y,
+                            ptrdiff_t y_pitch, int rows, int columns) {
+  auto run = [&](auto k, auto d) {
+    if (stride == 1) {
+      depthwise_plane<k(), d(), 1, false, false>(x, weights, y, y_pitch, rows, columns);
+    } else {
+      depthwise_plane<k(), d(), 2, false, false>(x, weights, y, y_pitch, rows, columns);
+    }
+  };
+  constexpr std::integral_constant<int, 1> one;
+  constexpr std::integral_constant<int, 2> two;
+  constexpr std::integral_constant<int, 3> three;
+  constexpr std::integral_constant<int, 5> five;
+  if (kernel == 3) {
+    dilation == 1 ? run(three, one) : run(three, two);
+  } else {
+    dilation == 1 ? run(five, one) : run(five, two);
+  }
+}
+
 // sum[p][q] += sum over j of g[i][j] * x[i*S + p*D][j*S + q*D] for R rows i = row, row + D, ...
 template <int K, int D, int S, int R>
 inline void depthwise_weight_rows(Plane x, Plane g, Floats (&sum)[K * K], int row, int columns) {
@@ -292,7 +313,7 @@ inline void pointwise_weight_tile(const float* g, const float* x, ptrdiff_t row,
   t.a = g, t.a_row = row, t.a_k = 1;
   t.b = scratch, t.b_row = scratch_row;
   t.c = d_w, t.c_row = inputs, t.columns = inputs;
-  t.add = true;
+  t.addend = d_w;
   gemm(outputs, t);
 }
 
