@@ -185,6 +185,43 @@ struct FinishAffine {
   }
 };
 
+// gamma * n + beta of a normalisation n given as scale and shift (2, C); keeps running statistics.
+struct AffineWithGamma {
+  const float *affine, *gamma, *beta;  // gamma and beta null: 1 and 0
+  float *running_mean, *running_var;   // null: none are kept
+  int64_t channels;
+  double values;
+  float eps, momentum;
+  float* out;  // (2, C)
+  __device__ void operator()(int64_t c) const {
+    const float scale = affine[c], shift = affine[channels + c];
+    if (running_mean) {
+      const double s = scale, spread = 1 / (s * s) - double(eps), variance = spread > 0 ? spread : 0;
+      running_mean[c] += momentum * float(-double(shift) / s - running_mean[c]);
+      running_var[c] += momentum * float(variance * values / (values - 1) - running_var[c]);
+    }
+    out[c] = gamma ? gamma[c] * scale : scale;
+    out[channels + c] = gamma ? gamma[c] * shift + beta[c] : shift;
+  }
+};
+
+struct AffineWithGammaGrad {
+  const float *affine, *d_out, *gamma;  // gamma null: 1
+  int64_t channels;
+  float *d_affine, *d_gamma, *d_beta;  // null: not wanted
+  bool add_affine, add_gamma, add_beta;
+  __device__ void operator()(int64_t c) const {
+    const float d_scale = d_out[c], d_shift = d_out[channels + c], g = gamma ? gamma[c] : 1.f;
+    if (d_affine) {
+      d_affine[c] = g * d_scale + (add_affine ? d_affine[c] : 0.f);
+      d_affine[channels + c] = g * d_shift + (add_affine ? d_affine[channels + c] : 0.f);
+    }
+    if (d_gamma)
+      d_gamma[c] = affine[c] * d_scale + affine[channels + c] * d_shift + (add_gamma ? d_gamma[c] : 0.f);
+    if (d_beta) d_beta[c] = d_shift + (add_beta ? d_beta[c] : 0.f);
+  }
+};
+
 // What the statistics add to the gradient of y: slope * y + offset, from the gradients of scale and shift,
 // where scale = (variance + eps)^(-1/2), shift = -mean * scale. d_affine null: none of these.
 struct StatisticsGradient {

@@ -9,6 +9,7 @@
 #include "ops/factorized_reduce.h"
 #include "ops/linear.h"
 #include "ops/pool2d.h"
+#include "ops/separable_stage.h"
 
 namespace ladarts {
 
@@ -38,24 +39,33 @@ Tensor Layers::conv_norm(const std::string& conv_name, const std::string& norm_n
   return conv_with(conv_name, x, channels, kernel, desc, true);
 }
 
-Tensor Layers::norm(const std::string& name, Tensor x) {
-  const Shape shape{x.dim(1)};
-  Tensor gamma, beta;
+Layers::NormLeaves Layers::norm_leaves(const std::string& name, int64_t channels) {
+  const Shape shape{channels};
+  NormLeaves leaves;
   if (options_.affine) {
-    gamma = params_.get(graph_, name + ".gamma", shape, Init::constant(1));
-    beta = params_.get(graph_, name + ".beta", shape, Init::constant(0));
+    leaves.gamma = params_.get(graph_, name + ".gamma", shape, Init::constant(1));
+    leaves.beta = params_.get(graph_, name + ".beta", shape, Init::constant(0));
   }
-  BatchNormState state;
   if (options_.statistics != Statistics::batch) {
     // A normalisation that no convolution precedes keeps its statistics in the folded set itself.
     ParameterSet& set = folded() ? params_ : *options_.buffers;
     set.get(graph_, name + ".running_mean", shape, Init::constant(0));
     set.get(graph_, name + ".running_var", shape, Init::constant(1));
-    state = {set.find(name + ".running_mean")->value, set.find(name + ".running_var")->value};
+    leaves.state = {set.find(name + ".running_mean")->value, set.find(name + ".running_var")->value};
   }
+  return leaves;
+}
+
+Tensor Layers::norm(const std::string& name, Tensor x) {
+  const NormLeaves leaves = norm_leaves(name, x.dim(1));
   const bool training =
       options_.statistics == Statistics::batch || options_.statistics == Statistics::updating;
-  return batch_norm(x, gamma, beta, state, {.training = training, .eps = kNormEps});
+  return batch_norm(x, leaves.gamma, leaves.beta, leaves.state, {.training = training, .eps = kNormEps});
+}
+
+DeferredNorm Layers::deferred_norm(const std::string& name, DeferredNorm x) {
+  const NormLeaves leaves = norm_leaves(name, x.y.dim(1));
+  return with_gamma_beta(x, leaves.gamma, leaves.beta, leaves.state, {.eps = kNormEps});
 }
 
 Tensor Layers::linear(const std::string& name, Tensor x, int64_t outputs) {
@@ -105,6 +115,31 @@ Tensor Layers::separable(const std::string& depthwise, const std::string& pointw
   const ConvWeights d = weights(depthwise, channels, 1, kernel, true, false),
                     p = weights(pointwise, channels, channels, 1, false, true);
   return separable_conv(x, d.weight, p.weight, p.bias, desc, addend);
+}
+
+DeferredNorm Layers::deferred_separable(const std::string& depthwise, const std::string& pointwise,
+                                        const std::string& norm, DeferredNorm x, int kernel,
+                                        SeparableConvDesc desc) {
+  const int64_t channels = x.y.dim(1);
+  const SeparableBranch branch{.depthwise = weights(depthwise, channels, 1, kernel, true, false).weight,
+                               .pointwise = weights(pointwise, channels, channels, 1, false, false).weight,
+                               .dilation = desc.dilation};
+  return deferred_norm(norm, separable_stage({x}, {branch}, {.stride = desc.stride, .eps = kNormEps})[0]);
+}
+
+DeferredNorm Layers::deferred_primitive(const Primitive& p, const std::string& name, Tensor x, int stride) {
+  const bool separable = p.kind == PrimitiveKind::sep_conv || p.kind == PrimitiveKind::dil_conv;
+  if (defers() && separable && has_separable_conv(p.kernel)) {
+    if (p.kind == PrimitiveKind::dil_conv)
+      return deferred_separable(name + ".depthwise", name + ".pointwise", name + ".norm", {x, {}}, p.kernel,
+                                {.stride = stride, .dilation = 2});
+    const DeferredNorm middle = deferred_separable(name + ".depthwise0", name + ".pointwise0", name + ".norm0",
+                                                   {x, {}}, p.kernel, {.stride = stride});
+    return deferred_separable(name + ".depthwise1", name + ".pointwise1", name + ".norm1", middle, p.kernel, {});
+  }
+  if (defers() && p.kind == PrimitiveKind::skip_connect && stride == 2)
+    return deferred_norm(name + ".norm", defer_norm(strided_halves(name, x, x.dim(1), x.dim(1)), kNormEps));
+  return {primitive(p, name, x, stride), {}};
 }
 
 Tensor Layers::sep_conv(const std::string& name, Tensor x, int kernel, int stride, Tensor addend) {

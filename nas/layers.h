@@ -7,6 +7,7 @@
 #include "core/parameters.h"
 #include "nas/primitives.h"
 #include "ops/conv2d.h"
+#include "ops/deferred_norm.h"
 #include "ops/separable_conv.h"
 
 namespace ladarts {
@@ -74,6 +75,8 @@ class Layers {
   // The primitive, channels kept, size divided by stride 1 or 2. Pools may be normalised (name.norm).
   Tensor primitive(const Primitive& primitive, const std::string& name, Tensor x, int stride,
                    Tensor addend = {});
+  // The same, its last normalisation left to the reader where it is trained by fused ops.
+  DeferredNorm deferred_primitive(const Primitive& primitive, const std::string& name, Tensor x, int stride);
   // Whether the primitive adds another value to its result without a pass of its own.
   bool adds(const Primitive& primitive) const;
   Tensor zeros(Shape shape);
@@ -87,6 +90,16 @@ class Layers {
   bool folded() const { return options_.statistics == Statistics::folded; }
   ConvWeights weights(const std::string& name, int64_t outputs, int64_t inputs, int kernel, bool relu_input,
                       bool bias);
+  struct NormLeaves {
+    Tensor gamma, beta;
+    BatchNormState state;
+  };
+  NormLeaves norm_leaves(const std::string& name, int64_t channels);
+  // Whether kernels that normalise by the batch and leave that to the reader take the place of single layers.
+  bool defers() const { return options_.statistics == Statistics::updating; }
+  DeferredNorm deferred_norm(const std::string& name, DeferredNorm x);
+  DeferredNorm deferred_separable(const std::string& depthwise, const std::string& pointwise,
+                                  const std::string& norm, DeferredNorm x, int kernel, SeparableConvDesc desc);
   // ReLU, depthwise, pointwise, normalisation.
   Tensor separable(const std::string& depthwise, const std::string& pointwise, const std::string& norm,
                    Tensor x, int kernel, SeparableConvDesc desc, Tensor addend);

@@ -9,6 +9,7 @@
 #include "ops/channels.h"
 #include "ops/factorized_reduce.h"
 #include "ops/linear.h"
+#include "ops/norm_sum.h"
 #include "ops/pool2d.h"
 
 namespace ladarts {
@@ -39,7 +40,7 @@ class CellRecorder {
     const int64_t side = in.reduction ? (in.states[0].dim(2) + 1) / 2 : in.states[0].dim(2);
     std::vector<Tensor> states = in.states;
     for (int node = 0; node < space.nodes; ++node) {
-      std::vector<Tensor> terms;
+      std::vector<DeferredNorm> terms;
       const GenotypeEdge* last = nullptr;  // adds the others to its result
       for (const GenotypeEdge& edge : genotype.nodes[size_t(node)]) {
         if (edge.primitive == "none") continue;
@@ -50,7 +51,10 @@ class CellRecorder {
         }
       }
       if (last) {
-        states.push_back(record_edge(in, node, *last, states, sum_of(terms)));
+        const Edge e = edge_of(in, node, *last);
+        const Graph::Scope scope(layers_.graph(), e.scope);
+        states.push_back(layers_.primitive(e.primitive, e.name, states[size_t(last->source)], e.stride,
+                                           terms.empty() ? Tensor() : sum_of(terms)));
       } else {
         states.push_back(terms.empty() ? layers_.zeros({in.states[0].dim(0), in.channels, side, side})
                                        : sum_of(terms));
@@ -61,21 +65,34 @@ class CellRecorder {
   }
 
  private:
-  static Tensor sum_of(const std::vector<Tensor>& terms) {
-    return terms.empty() ? Tensor() : terms.size() == 1 ? terms[0] : add_n(terms);
+  struct Edge {
+    int index, stride;
+    std::string scope, name;
+    const Primitive& primitive;
+  };
+  Edge edge_of(const CellInputs& in, int node, const GenotypeEdge& edge) const {
+    const int index = config_.space.edge_index(node, edge.source);
+    return {index, in.reduction && edge.source < config_.space.inputs ? 2 : 1, fmt::format("edge{}", index),
+            fmt::format("{}.edge{}.{}", in.name, index, edge.primitive), find_primitive(edge.primitive)};
   }
 
-  Tensor record_edge(const CellInputs& in, int node, const GenotypeEdge& edge,
-                     const std::vector<Tensor>& states, Tensor addend = {}) {
-    const SearchSpace& space = config_.space;
-    const int index = space.edge_index(node, edge.source);
-    const Graph::Scope scope(layers_.graph(), fmt::format("edge{}", index));
-    const std::string name = fmt::format("{}.edge{}.{}", in.name, index, edge.primitive);
-    const int stride = in.reduction && edge.source < space.inputs ? 2 : 1;
-    const Primitive& primitive = find_primitive(edge.primitive);
-    Tensor y = layers_.primitive(primitive, name, states[size_t(edge.source)], stride, addend);
-    if (!drop_path_ || is_identity(primitive, stride)) return y;
-    return drop_path(y, drop_path_->rate, drop_path_->random, uint32_t(in.index * space.edges() + index));
+  DeferredNorm record_edge(const CellInputs& in, int node, const GenotypeEdge& edge,
+                           const std::vector<Tensor>& states) {
+    const Edge e = edge_of(in, node, edge);
+    const Graph::Scope scope(layers_.graph(), e.scope);
+    const DeferredNorm y = layers_.deferred_primitive(e.primitive, e.name, states[size_t(edge.source)], e.stride);
+    if (!drop_path_ || is_identity(e.primitive, e.stride)) return y;
+    const auto stream = uint32_t(in.index * config_.space.edges() + e.index);
+    return {drop_path(sum_of({y}), drop_path_->rate, drop_path_->random, stream), {}};
+  }
+
+  // Normalisations that were left to this sum are carried out in it.
+  static Tensor sum_of(const std::vector<DeferredNorm>& terms) {
+    std::vector<Tensor> plain;
+    for (const DeferredNorm& t : terms)
+      if (!t.affine) plain.push_back(t.y);
+    if (plain.size() < terms.size()) return norm_sum(terms);
+    return plain.size() == 1 ? plain[0] : add_n(plain);
   }
 
   Layers layers_;

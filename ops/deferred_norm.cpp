@@ -6,6 +6,15 @@
 
 namespace ladarts {
 
+namespace {
+
+void require_channels(std::string_view what, const Shape& shape, int64_t channels) {
+  require(shape == Shape{channels}, "[with_gamma_beta] {} has shape {}; y has {} channels and needs ({})", what,
+          shape.str(), channels, channels);
+}
+
+}  // namespace
+
 DeferredNorm defer_norm(Tensor y, float eps) {
   require_images("defer_norm", y);
   require(y.shape().elements() >= 2 * y.dim(1),
@@ -13,6 +22,44 @@ DeferredNorm defer_norm(Tensor y, float eps) {
           y.shape().str());
   require(eps > 0, "[defer_norm] eps {} must be positive", eps);
   return {y, y.graph().add(std::make_shared<BatchStatistics>(eps), {y}, {{{2, y.dim(1)}}})[0]};
+}
+
+DeferredNorm with_gamma_beta(DeferredNorm n, Tensor gamma, Tensor beta, const BatchNormState& state,
+                             BatchNormDesc desc) {
+  require_float("with_gamma_beta", "affine", n.affine);
+  require(bool(gamma) == bool(beta), "[with_gamma_beta] give both gamma and beta, or neither");
+  require(bool(state.running_mean) == bool(state.running_var),
+          "[with_gamma_beta] give both running statistics, or neither");
+  const int64_t channels = n.affine.dim(1), values = n.y.shape().elements() / n.y.dim(1);
+  Graph& graph = n.affine.graph();
+  std::vector<Tensor> inputs{n.affine};
+  if (gamma) {
+    require_channels("gamma", gamma.shape(), channels);
+    require_channels("beta", beta.shape(), channels);
+    inputs.insert(inputs.end(), {gamma, beta});
+  }
+  std::vector<int> updates;
+  if (state.running_mean) {
+    require_channels("running_mean", state.running_mean.shape(), channels);
+    require_channels("running_var", state.running_var.shape(), channels);
+    const int at = int(inputs.size());
+    updates = {at, at + 1};
+    inputs.push_back(graph.leaf(state.running_mean, "running_mean"));
+    inputs.push_back(graph.leaf(state.running_var, "running_var"));
+  }
+  auto op = std::make_shared<NormAffine>(bool(gamma), !updates.empty(), values, desc.eps, desc.momentum);
+  return {n.y, graph.add(op, inputs, {{{2, channels}}}, updates)[0]};
+}
+
+void NormAffine::backward(Backward& b) const {
+  const bool gamma = has_affine && b.needs(1), beta = has_affine && b.needs(2);
+  std::vector<int> grads_of;
+  if (b.needs(0)) grads_of.push_back(0);
+  if (gamma) grads_of.push_back(1);
+  if (beta) grads_of.push_back(2);
+  std::vector<Tensor> operands{b.input(0), b.grad(0)};
+  if (has_affine) operands.push_back(b.input(1));
+  b.emit(NormAffineGrad(b.needs(0), gamma, beta), operands, grads_of);
 }
 
 void BatchStatistics::backward(Backward& b) const {

@@ -48,6 +48,16 @@ inline void normalising_affine(const float* moments, int64_t stride, int64_t par
   *shift = float(-mean * inverse);
 }
 
+struct BatchMoments {
+  double mean, variance;
+};
+
+// What normalising_affine() was made from.
+inline BatchMoments moments_of(float scale, float shift, float eps) {
+  const double s = scale, variance = 1 / (s * s) - double(eps);
+  return {-double(shift) / s, variance > 0 ? variance : 0};
+}
+
 // What the statistics add to the gradient of y: slope * y + offset, from the gradients of scale and shift,
 // where scale = (var + eps)^(-1/2), shift = -mean * scale.
 inline void statistics_gradient(float scale, float shift, float d_scale, float d_shift, int64_t values,

@@ -28,6 +28,46 @@ void batch_statistics_grad(const BatchStatisticsGrad& op, const KernelArgs& a) {
                         to + c, to + channels + c);
 }
 
+void norm_affine(const NormAffine& op, const KernelArgs& a) {
+  const int64_t channels = a.in_shape(0)[1];
+  const float *scale = a.in(0), *shift = scale + channels;
+  const float* gamma = op.has_affine ? a.in(1) : nullptr;
+  const float* beta = op.has_affine ? a.in(2) : nullptr;
+  const int running = op.has_affine ? 3 : 1;
+  for (int64_t c = 0; c < channels; ++c) {
+    if (op.has_running) {
+      const BatchMoments m = moments_of(scale[c], shift[c], op.eps);
+      const double unbiased = m.variance * double(op.values) / double(op.values - 1);
+      float *mean = a.updated(running) + c, *variance = a.updated(running + 1) + c;
+      *mean += op.momentum * float(m.mean - double(*mean));
+      *variance += op.momentum * float(unbiased - double(*variance));
+    }
+    a.out(0)[c] = gamma ? gamma[c] * scale[c] : scale[c];
+    a.out(0)[channels + c] = gamma ? gamma[c] * shift[c] + beta[c] : shift[c];
+  }
+}
+
+void norm_affine_grad(const NormAffineGrad& op, const KernelArgs& a) {
+  const int64_t channels = a.in_shape(0)[1];
+  const float *affine = a.in(0), *d = a.in(1), *gamma = a.n_inputs > 2 ? a.in(2) : nullptr;
+  const int gamma_at = op.wants_affine ? 1 : 0, beta_at = gamma_at + (op.wants_gamma ? 1 : 0);
+  auto put = [&](int output, int64_t i, float v) {
+    float& to = a.out(output)[i];
+    to = a.accumulate(output) ? to + v : v;
+  };
+  for (int64_t c = 0; c < channels; ++c) {
+    const float d_scale = d[c], d_shift = d[channels + c], g = gamma ? gamma[c] : 1.f;
+    if (op.wants_affine) {
+      put(0, c, g * d_scale);
+      put(0, channels + c, g * d_shift);
+    }
+    if (op.wants_gamma) put(gamma_at, c, affine[c] * d_scale + affine[channels + c] * d_shift);
+    if (op.wants_beta) put(beta_at, c, d_shift);
+  }
+}
+
+LADARTS_CPU_KERNEL(NormAffine, norm_affine)
+LADARTS_CPU_KERNEL(NormAffineGrad, norm_affine_grad)
 LADARTS_CPU_KERNEL(BatchStatistics, batch_statistics)
 LADARTS_CPU_KERNEL(BatchStatisticsGrad, batch_statistics_grad)
 
