@@ -37,6 +37,36 @@ struct Context {
   int outputs(int branch) const { return int(a.in_shape(op.y_at(branch))[1]); }
 };
 
+// What gradient_tile() reads for the next branch, or for the first of the next image: asked for channel by
+// channel while the present one is computed.
+struct Ahead {
+  static constexpr int kMost = 6;
+  const float* data[kMost];
+  int64_t stride[kMost];  // channel to channel
+  int64_t floats[kMost];  // of a channel
+  int count = 0;
+
+  void add(const float* from, int64_t floats_, int64_t stride_) {
+    if (count == kMost) return;
+    data[count] = from;
+    stride[count] = stride_;
+    floats[count++] = floats_;
+  }
+  void fetch(int c) const {
+    for (int k = 0; k < count; ++k) prefetch(data[k] + c * stride[k], floats[k]);
+  }
+};
+
+Ahead tile_ahead(const Context& k, int branch, int64_t n) {
+  const int64_t pixels = int64_t(k.p.out_h) * k.p.out_w;
+  Ahead ahead;
+  if (k.outputs(branch) < k.p.c) return ahead;  // fetch() asks for as many channels as there are inputs
+  ahead.add(k.a.in(k.op.y_at(branch)) + n * k.outputs(branch) * pixels, pixels, pixels);
+  for (const GradientTerm& t : k.op.branches[size_t(branch)].d_y)
+    ahead.add(k.a.in(t.source) + n * k.a.in_shape(t.source)[1] * pixels, pixels, t.step * pixels);
+  return ahead;
+}
+
 // g[o] = slope * y + offset + sum of factor * source, over rows of out_w pixels; zeros up to the tile's
 // width.
 void gradient_tile(const Context& k, int branch, int64_t n, float* g) {
@@ -87,7 +117,7 @@ void input_gradient(bool stride_one, const float* h, const float* taps, float* d
 
 template <int K, int D>
 void branch_planes(const Context& k, int branch, Scratch s, float* d_depthwise, bool recompute,
-                   InputGradient mode) {
+                   InputGradient mode, const Ahead& ahead) {
   const SeparablePlan& p = k.p;
   const float* w = k.a.in(k.op.forward.weights_at(branch));
   const bool one = k.op.forward.stride == 1;
@@ -103,6 +133,7 @@ void branch_planes(const Context& k, int branch, Scratch s, float* d_depthwise, 
       }
       continue;
     }
+    ahead.fetch(c);
     float* h = s.h + ptrdiff_t(c) * p.g_plane;
     const Plane inner{h + kHalo * p.g_pitch + kHalo, p.g_pitch};
     if (d_depthwise) {
@@ -122,27 +153,28 @@ void branch_planes(const Context& k, int branch, Scratch s, float* d_depthwise, 
 }
 
 void run_planes(const Context& k, int branch, Scratch s, float* d_depthwise, bool recompute,
-                InputGradient mode) {
+                InputGradient mode, const Ahead& ahead) {
   const SeparableStage::Branch& b = k.op.forward.branches[size_t(branch)];
   if (b.kernel == 3 && b.dilation == 1) {
-    branch_planes<3, 1>(k, branch, s, d_depthwise, recompute, mode);
+    branch_planes<3, 1>(k, branch, s, d_depthwise, recompute, mode, ahead);
   } else if (b.kernel == 3) {
-    branch_planes<3, 2>(k, branch, s, d_depthwise, recompute, mode);
+    branch_planes<3, 2>(k, branch, s, d_depthwise, recompute, mode, ahead);
   } else if (b.dilation == 1) {
-    branch_planes<5, 1>(k, branch, s, d_depthwise, recompute, mode);
+    branch_planes<5, 1>(k, branch, s, d_depthwise, recompute, mode, ahead);
   } else {
-    branch_planes<5, 2>(k, branch, s, d_depthwise, recompute, mode);
+    branch_planes<5, 2>(k, branch, s, d_depthwise, recompute, mode, ahead);
   }
 }
 
 // One branch of one image; `sums` are its partial weight gradients, depthwise before pointwise.
-void run_branch_grad(const Context& k, int branch, int64_t n, Scratch s, float* sums, InputGradient mode) {
+void run_branch_grad(const Context& k, int branch, int64_t n, Scratch s, float* sums, InputGradient mode,
+                     const Ahead& ahead) {
   const SeparablePlan& p = k.p;
   const SeparableStageGrad::Branch& b = k.op.branches[size_t(branch)];
   const int at = k.op.forward.weights_at(branch), outputs = k.outputs(branch);
   gradient_tile(k, branch, n, s.g);
   if (b.pointwise_out >= 0) {
-    run_planes(k, branch, s, nullptr, true, InputGradient::none);
+    run_planes(k, branch, s, nullptr, true, InputGradient::none, ahead);
     pointwise_weight_tile(s.g, s.t, p.tile_stride, p.tile, p.c, outputs, s.transposed,
                           sums + k.a.in_shape(at).elements());
   }
@@ -150,7 +182,7 @@ void run_branch_grad(const Context& k, int branch, int64_t n, Scratch s, float* 
   const Matrix transposed{k.a.in(at + 1), 1, p.c};
   pointwise_tile({s.g, p.tile_stride, p.width}, transposed, outputs, p.c,
                  {s.h + kHalo * p.g_pitch + kHalo, p.g_plane, p.g_pitch}, p.out_h);
-  run_planes(k, branch, s, b.depthwise_out >= 0 ? sums : nullptr, false, mode);
+  run_planes(k, branch, s, b.depthwise_out >= 0 ? sums : nullptr, false, mode, ahead);
 }
 
 // Sums over a plane of d * x and d, where d = d_u where u > 0.
@@ -270,6 +302,21 @@ void store_input_gradient(const Context& k, int input, int64_t n, Scratch s, flo
                 size_t(channels - p.c) * size_t(pixels) * sizeof(float));
 }
 
+// After branch b of image n of a chunk that ends before image `end`.
+Ahead ahead_of(const Context& k, int input, int b, int64_t n, int64_t end) {
+  const std::vector<SeparableStage::Branch>& branches = k.op.forward.branches;
+  auto next = [&](int from) {
+    while (size_t(from) < branches.size() && branches[size_t(from)].input != input) ++from;
+    return from;
+  };
+  if (const int same = next(b + 1); size_t(same) < branches.size()) return tile_ahead(k, same, n);
+  if (n + 1 >= end) return {};
+  Ahead ahead = tile_ahead(k, next(0), n + 1);
+  const int64_t pixels = int64_t(k.p.in_h) * k.p.in_w;
+  ahead.add(k.a.in(input) + (n + 1) * k.a.in_shape(input)[1] * pixels, pixels, pixels);
+  return ahead;
+}
+
 void run_chunk(const Context& k, int64_t chunk, int input, Scratch s, float* weight_sums,
                float* affine_sums) {
   const SeparablePlan& p = k.p;
@@ -288,7 +335,7 @@ void run_chunk(const Context& k, int64_t chunk, int input, Scratch s, float* wei
           k.a.in_shape(op.weights_at(b)).elements() + k.a.in_shape(op.weights_at(b) + 1).elements();
       if (op.branches[size_t(b)].input == input) {
         if (n == begin) std::memset(sums, 0, size_t(floats) * sizeof(float));
-        run_branch_grad(k, b, n, s, sums, d_u);
+        run_branch_grad(k, b, n, s, sums, d_u, ahead_of(k, input, b, n, end));
         if (wants_u) d_u = InputGradient::add;
       }
       sums += floats;
