@@ -42,7 +42,16 @@ struct PlaneProduct {
   int64_t image_stride, pixels;
   const float *bias, *mask;
   bool add;
+  RowsAhead ahead;  // of all k
 };
+
+// The columns of the next tile, `rows` of them, where they are of one image.
+RowsAhead tile_ahead(const Tiles& tiles, int64_t tile, const Planes& source, int64_t rows) {
+  if (tile + 1 >= tiles.count()) return {};
+  const int64_t j0 = tiles.begin(tile + 1), j1 = tiles.end(tile + 1), image = j0 / source.pixels;
+  if (image != (j1 - 1) / source.pixels) return {};
+  return {source.data + image * source.image_stride + j0 % source.pixels, source.pixels, rows, j1 - j0};
+}
 
 // Floats from row to row of a panel of columns [j0, j1): rows lie close, so that a panel fills the cache
 // evenly.
@@ -59,6 +68,8 @@ void multiply_panel(const PlaneProduct& p, int64_t k0, int64_t k1, const float* 
   t.b = b, t.b_row = b_row;
   t.columns = j1 - j0;
   t.bias = k0 == 0 ? p.bias : nullptr;
+  if (p.ahead.data)
+    t.ahead = {p.ahead.data + k0 * p.ahead.row, p.ahead.row, k1 - k0, p.ahead.floats};
   const bool add = p.add || k0 > 0;
   const int64_t image = j0 / p.pixels;
   if (image == (j1 - 1) / p.pixels) {
@@ -113,6 +124,7 @@ void pointwise_grad_input(const Conv2dGeometry& g, const KernelArgs& a) {
   for_products(g, tiles, g.cg, a, [&](int64_t group, int64_t c0, int64_t c1, int64_t tile, float* scratch) {
     const int64_t j0 = tiles.begin(tile), j1 = tiles.end(tile), pixels = g.pixels();
     const int64_t first = (group * g.cg + c0) * pixels;
+    const Planes source{d_y + group * g.og * pixels, g.o * pixels, pixels};
     const PlaneProduct p{.rows = c1 - c0,
                          .k = g.og,
                          .a = w + group * g.og * g.cg + c0,
@@ -123,8 +135,8 @@ void pointwise_grad_input(const Conv2dGeometry& g, const KernelArgs& a) {
                          .pixels = pixels,
                          .bias = nullptr,
                          .mask = x ? x + first : nullptr,
-                         .add = a.accumulate(0)};
-    const Planes source{d_y + group * g.og * pixels, g.o * pixels, pixels};
+                         .add = a.accumulate(0),
+                         .ahead = tile_ahead(tiles, tile, source, g.og)};
     if (reads_in_place(p.rows, j0, j1, pixels)) {
       const float* b = source.data + j0 / pixels * source.image_stride + j0 % pixels;
       return multiply_panel(p, 0, g.og, b, pixels, j0, j1, scratch);
@@ -169,6 +181,8 @@ void dense_forward(const Conv2dGeometry& g, const KernelArgs& a) {
   for_products(g, tiles, g.og, a, [&](int64_t group, int64_t o0, int64_t o1, int64_t tile, float* scratch) {
     const int64_t j0 = tiles.begin(tile), j1 = tiles.end(tile), pixels = g.pixels(),
                   first = group * g.og + o0;
+    const float* source = x + group * g.cg * g.h * g.w;
+    const bool one_to_one = g.pointwise() && g.n > 1;
     const PlaneProduct p{.rows = o1 - o0,
                          .k = g.taps(),
                          .a = w + first * g.taps(),
@@ -179,8 +193,10 @@ void dense_forward(const Conv2dGeometry& g, const KernelArgs& a) {
                          .pixels = pixels,
                          .bias = bias ? bias + first : nullptr,
                          .mask = nullptr,
-                         .add = false};
-    const float* source = x + group * g.cg * g.h * g.w;
+                         .add = false,
+                         .ahead = one_to_one
+                                      ? tile_ahead(tiles, tile, {source, g.c * pixels, pixels}, g.taps())
+                                      : RowsAhead()};
     if (g.pointwise() && !g.relu_input && reads_in_place(p.rows, j0, j1, pixels)) {
       const float* b = source + j0 / pixels * g.c * pixels + j0 % pixels;
       return multiply_panel(p, 0, p.k, b, pixels, j0, j1, scratch);

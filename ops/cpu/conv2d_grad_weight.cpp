@@ -15,9 +15,24 @@ bool reads_in_place(int64_t tiles, int64_t j0, int64_t j1, int64_t pixels) {
   return tiles <= 2 && j0 / pixels == (j1 - 1) / pixels;
 }
 
+struct Columns {
+  int64_t begin, end;
+};
+
+// Columns of `rows` rows; those of several images only where the rows are all of theirs.
+RowsAhead rows_ahead(const Planes& p, Columns columns, int64_t rows) {
+  const int64_t image = columns.begin / p.pixels, first = columns.begin % p.pixels,
+                images = (columns.end - 1) / p.pixels - image + 1;
+  const float* data = p.data + image * p.image_stride + first;
+  if (images == 1) return {data, p.pixels, rows, columns.end - columns.begin};
+  if (first != 0 || rows * p.pixels != p.image_stride) return {};
+  return {data, p.pixels, rows * images, p.pixels};
+}
+
 // d_w (og, taps) += over columns [j0, j1); `scratch` holds (kReducedTaps + kReducedOutputs) * kReducedStride.
+// `next`: the columns after these, or none.
 void add_columns(const Conv2dGeometry& g, const float* x, const Planes& d_y, int64_t j0, int64_t j1,
-                 float* d_w, float* scratch) {
+                 Columns next, float* d_w, float* scratch) {
   const int64_t pixels = g.pixels(), image = j0 / pixels, at = j0 % pixels;
   const bool x_in_place =
       g.pointwise() && !g.relu_input && reads_in_place((g.og + kDotRows - 1) / kDotRows, j0, j1, pixels);
@@ -38,6 +53,10 @@ void add_columns(const Conv2dGeometry& g, const float* x, const Planes& d_y, int
       t.b_row = x_in_place ? pixels : kReducedStride;
       t.c = d_w + o0 * g.taps() + k0, t.c_row = g.taps();
       t.add = true;
+      if (next.end > next.begin && k0 == 0 && o0 == 0) {
+        if (g.pointwise()) t.ahead[0] = rows_ahead({x, g.c * pixels, pixels}, next, g.taps());
+        t.ahead[1] = rows_ahead(d_y, next, g.og);
+      }
       dot_product(o1 - o0, k1 - k0, t);
     }
   }
@@ -73,10 +92,14 @@ void dense_grad_weight(const Conv2dGeometry& g, const KernelArgs& a) {
     const Planes d_y_planes{d_y + (n0 * g.o + group * g.og) * pixels, g.o * pixels, pixels};
     // Large images are cut by themselves: a block that straddles two would be copied.
     const int64_t span = pixels < kReducedPixels / 2 ? images * pixels : pixels;
-    for (int64_t begin = 0; begin < images * pixels; begin += span)
-      for (int64_t j0 = begin; j0 < begin + span; j0 += kReducedPixels)
-        add_columns(g, source, d_y_planes, j0, std::min(j0 + kReducedPixels, begin + span), d_w,
-                    scratch + thread * scratch_floats);
+    auto block = [&](int64_t j) {
+      return Columns{j, std::min({j + kReducedPixels, (j / span + 1) * span, images * pixels})};
+    };
+    for (int64_t j = 0; j < images * pixels; j = block(j).end) {
+      const Columns now = block(j);
+      add_columns(g, source, d_y_planes, now.begin, now.end, block(now.end), d_w,
+                  scratch + thread * scratch_floats);
+    }
   });
   add_partials(partials, chunks.count, g.weights(), a.out(0), a.accumulate(0), *a.pool);
 }

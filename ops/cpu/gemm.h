@@ -27,6 +27,19 @@ struct Blocks {
   int64_t begin(int64_t i) const { return size * i / count; }
 };
 
+// Rows that the next product reads: asked for while the present one is computed.
+struct RowsAhead {
+  const float* data = nullptr;  // null: none
+  int64_t row = 0;              // from row to row
+  int64_t rows = 0, floats = 0;
+
+  // The share of step `i` of `steps`.
+  void fetch(int64_t i, int64_t steps) const {
+    if (!data) return;
+    for (int64_t r = rows * i / steps; r < rows * (i + 1) / steps; ++r) prefetch(data + r * row, floats);
+  }
+};
+
 // c[r][j] (+)= sum over k of a[r*a_row + k*a_k] * b[k*b_row + j], j < NV * kLanes.
 struct GemmTile {
   int64_t k;
@@ -41,6 +54,7 @@ struct GemmTile {
   const float* mask;  // laid out as c: results where it is <= 0 become 0; or null
   // Laid out as c: added to the results; c itself to accumulate; or null.
   const float* addend;
+  RowsAhead ahead;
 };
 
 template <int MR, int NV>
@@ -125,6 +139,7 @@ inline void gemm(int64_t rows, const GemmTile& all) {
   const Blocks blocks(rows, kTileRows);
   const int64_t tiles = (all.columns + kTileColumns - 1) / kTileColumns;
   const bool along = all.k * all.columns <= kNearFloats;
+  int64_t step = 0;
   for (int64_t outer = 0; outer < (along ? blocks.count : tiles); ++outer)
     for (int64_t inner = 0; inner < (along ? tiles : blocks.count); ++inner) {
       const int64_t i = along ? outer : inner, j = (along ? inner : outer) * kTileColumns;
@@ -137,6 +152,12 @@ inline void gemm(int64_t rows, const GemmTile& all) {
       if (t.bias) t.bias += begin;
       if (t.mask) t.mask += at;
       if (t.addend) t.addend += at;
+      if (all.ahead.data && !along && i + 1 < blocks.count)
+        for (int64_t r = blocks.begin(i + 1); r < blocks.begin(i + 2); ++r) {
+          prefetch_to_write(all.c + r * all.c_row + j, t.columns);
+          if (all.mask) prefetch(all.mask + r * all.c_row + j, t.columns);
+        }
+      all.ahead.fetch(step++, tiles * blocks.count);
       gemm_tile(blocks.begin(i + 1) - begin, t);
     }
 }
@@ -151,6 +172,7 @@ struct DotTile {
   float* c;
   int64_t c_row;
   bool add;
+  RowsAhead ahead[2];
 };
 
 // acc[r][s] += a's row r times b's row s, lane by lane; only the first `lanes` where not all.
@@ -215,6 +237,8 @@ inline void dot_product(int64_t rows, int64_t columns, const DotTile& all) {
   for (int64_t i = 0; i < row_blocks.count; ++i)
     for (int64_t j = 0; j < column_blocks.count; ++j) {
       const int64_t r = row_blocks.begin(i), s = column_blocks.begin(j);
+      for (const RowsAhead& ahead : all.ahead)
+        ahead.fetch(i * column_blocks.count + j, row_blocks.count * column_blocks.count);
       DotTile t = all;
       t.a += r * t.a_row;
       t.b += s * t.b_row;
