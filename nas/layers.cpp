@@ -133,9 +133,10 @@ DeferredNorm Layers::deferred_primitive(const Primitive& p, const std::string& n
     if (p.kind == PrimitiveKind::dil_conv)
       return deferred_separable(name + ".depthwise", name + ".pointwise", name + ".norm", {x, {}}, p.kernel,
                                 {.stride = stride, .dilation = 2});
-    const DeferredNorm middle = deferred_separable(name + ".depthwise0", name + ".pointwise0", name + ".norm0",
-                                                   {x, {}}, p.kernel, {.stride = stride});
-    return deferred_separable(name + ".depthwise1", name + ".pointwise1", name + ".norm1", middle, p.kernel, {});
+    const DeferredNorm middle = deferred_separable(name + ".depthwise0", name + ".pointwise0",
+                                                   name + ".norm0", {x, {}}, p.kernel, {.stride = stride});
+    return deferred_separable(name + ".depthwise1", name + ".pointwise1", name + ".norm1", middle, p.kernel,
+                              {});
   }
   if (defers() && p.kind == PrimitiveKind::skip_connect && stride == 2)
     return deferred_norm(name + ".norm", defer_norm(strided_halves(name, x, x.dim(1), x.dim(1)), kNormEps));

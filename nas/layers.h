@@ -99,7 +99,8 @@ class Layers {
   bool defers() const { return options_.statistics == Statistics::updating; }
   DeferredNorm deferred_norm(const std::string& name, DeferredNorm x);
   DeferredNorm deferred_separable(const std::string& depthwise, const std::string& pointwise,
-                                  const std::string& norm, DeferredNorm x, int kernel, SeparableConvDesc desc);
+                                  const std::string& norm, DeferredNorm x, int kernel,
+                                  SeparableConvDesc desc);
   // ReLU, depthwise, pointwise, normalisation.
   Tensor separable(const std::string& depthwise, const std::string& pointwise, const std::string& norm,
                    Tensor x, int kernel, SeparableConvDesc desc, Tensor addend);

@@ -80,7 +80,8 @@ class CellRecorder {
                            const std::vector<Tensor>& states) {
     const Edge e = edge_of(in, node, edge);
     const Graph::Scope scope(layers_.graph(), e.scope);
-    const DeferredNorm y = layers_.deferred_primitive(e.primitive, e.name, states[size_t(edge.source)], e.stride);
+    const DeferredNorm y =
+        layers_.deferred_primitive(e.primitive, e.name, states[size_t(edge.source)], e.stride);
     if (!drop_path_ || is_identity(e.primitive, e.stride)) return y;
     const auto stream = uint32_t(in.index * config_.space.edges() + e.index);
     return {drop_path(sum_of({y}), drop_path_->rate, drop_path_->random, stream), {}};

@@ -99,7 +99,7 @@ Conv2dWorkspace grad_weight_workspace(const Conv2dGeometry& g) {
   const int64_t partials = weight_gradient_chunks(g) * g.weights();
   if (g.depthwise()) return {0, planes_together(p) * p.floats(), partials};
   if (g.spatial()) return {offset_floats(g.taps()), images_together(g) * g.cg * p.floats(), partials};
-  return {0, (kReducedTaps + kReducedOutputs) * kReducedStride, partials};
+  return {0, (kReducedTaps + kReducedOutputs) * kReducedStride + kReducedPixels * kReducedTaps, partials};
 }
 
 }  // namespace ladarts

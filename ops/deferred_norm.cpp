@@ -9,8 +9,8 @@ namespace ladarts {
 namespace {
 
 void require_channels(std::string_view what, const Shape& shape, int64_t channels) {
-  require(shape == Shape{channels}, "[with_gamma_beta] {} has shape {}; y has {} channels and needs ({})", what,
-          shape.str(), channels, channels);
+  require(shape == Shape{channels}, "[with_gamma_beta] {} has shape {}; y has {} channels and needs ({})",
+          what, shape.str(), channels, channels);
 }
 
 }  // namespace

@@ -29,7 +29,8 @@ class BatchStatistics : public Op {  // (y) -> (affine: (2, C))
   float eps;
 };
 
-// (affine, [gamma, beta], [running_mean, running_var]) -> (affine: (2, C)); updates running statistics in place.
+// (affine, [gamma, beta], [running_mean, running_var]) -> (affine: (2, C)); updates running statistics in
+// place.
 class NormAffine : public Op {
  public:
   NormAffine(bool affine, bool running, int64_t n, float e, float m)

@@ -68,8 +68,7 @@ void multiply_panel(const PlaneProduct& p, int64_t k0, int64_t k1, const float* 
   t.b = b, t.b_row = b_row;
   t.columns = j1 - j0;
   t.bias = k0 == 0 ? p.bias : nullptr;
-  if (p.ahead.data)
-    t.ahead = {p.ahead.data + k0 * p.ahead.row, p.ahead.row, k1 - k0, p.ahead.floats};
+  if (p.ahead.data) t.ahead = {p.ahead.data + k0 * p.ahead.row, p.ahead.row, k1 - k0, p.ahead.floats};
   const bool add = p.add || k0 > 0;
   const int64_t image = j0 / p.pixels;
   if (image == (j1 - 1) / p.pixels) {

@@ -1,11 +1,13 @@
 // Weight gradients of convolutions with more than one channel per group:
 //   d_w (og, taps) = sum over images and pixels of d_y (og, columns) * taps(x) (taps, columns)^T
-// Both operands are contiguous along the reduction, so tiles of dot products run over blocks of
-// kReducedPixels columns, x's gathered to scratch. Chunks of images are summed apart, then in order.
+// by blocks of kReducedPixels columns. Both operands are contiguous along the reduction: where taps fill
+// whole vectors x's are transposed, and the sum runs down the columns; else tiles of dot products end in sums
+// over lanes, a quarter of their time. Chunks of images are summed apart, then in order.
 #include "ops/cpu/conv2d_gather.h"
 #include "ops/cpu/conv2d_kernels.h"
 #include "ops/cpu/gemm.h"
 #include "ops/cpu/parallel.h"
+#include "ops/cpu/transpose.h"
 
 namespace ladarts::LADARTS_ISA {
 namespace {
@@ -15,49 +17,51 @@ bool reads_in_place(int64_t tiles, int64_t j0, int64_t j1, int64_t pixels) {
   return tiles <= 2 && j0 / pixels == (j1 - 1) / pixels;
 }
 
-struct Columns {
-  int64_t begin, end;
-};
-
-// Columns of `rows` rows; those of several images only where the rows are all of theirs.
-RowsAhead rows_ahead(const Planes& p, Columns columns, int64_t rows) {
-  const int64_t image = columns.begin / p.pixels, first = columns.begin % p.pixels,
-                images = (columns.end - 1) / p.pixels - image + 1;
-  const float* data = p.data + image * p.image_stride + first;
-  if (images == 1) return {data, p.pixels, rows, columns.end - columns.begin};
-  if (first != 0 || rows * p.pixels != p.image_stride) return {};
-  return {data, p.pixels, rows * images, p.pixels};
+// Whether at most a quarter of the lanes would be idle.
+bool fills_vectors(int64_t taps) {
+  return 4 * taps >= 3 * padded_to_vectors(taps);
 }
 
-// d_w (og, taps) += over columns [j0, j1); `scratch` holds (kReducedTaps + kReducedOutputs) * kReducedStride.
-// `next`: the columns after these, or none.
+// d_w (og, taps) += over columns [j0, j1); `scratch` holds (kReducedTaps + kReducedOutputs) * kReducedStride
+// floats, and kReducedPixels * kReducedTaps for what is transposed.
 void add_columns(const Conv2dGeometry& g, const float* x, const Planes& d_y, int64_t j0, int64_t j1,
-                 Columns next, float* d_w, float* scratch) {
+                 float* d_w, float* scratch) {
   const int64_t pixels = g.pixels(), image = j0 / pixels, at = j0 % pixels;
   const bool x_in_place =
       g.pointwise() && !g.relu_input && reads_in_place((g.og + kDotRows - 1) / kDotRows, j0, j1, pixels);
   const bool d_y_in_place = image == (j1 - 1) / pixels;
   float* outputs = scratch + kReducedTaps * kReducedStride;
+  float* transposed = outputs + kReducedOutputs * kReducedStride;
   for (int64_t k0 = 0; k0 < g.taps(); k0 += kReducedTaps) {
     const int64_t k1 = std::min(k0 + kReducedTaps, g.taps());
     if (!x_in_place) gather_taps(g, x, k0, k1, j0, j1, scratch, kReducedStride);
+    const float* panel = x_in_place ? x + (image * g.c + k0) * pixels + at : scratch;
+    const int64_t panel_row = x_in_place ? pixels : kReducedStride, width = padded_to_vectors(k1 - k0);
+    const bool down = fills_vectors(k1 - k0);
+    if (down) transpose(panel, panel_row, k1 - k0, j1 - j0, transposed, width);
     for (int64_t o0 = 0; o0 < g.og; o0 += kReducedOutputs) {
       const int64_t o1 = std::min(o0 + kReducedOutputs, g.og);
       const Planes source{d_y.data + o0 * pixels, d_y.image_stride, pixels};
       if (!d_y_in_place) gather_rows(source, o1 - o0, j0, j1, false, outputs, kReducedStride);
-      DotTile t{};
-      t.length = j1 - j0;
-      t.a = d_y_in_place ? source.data + image * source.image_stride + at : outputs;
-      t.a_row = d_y_in_place ? pixels : kReducedStride;
-      t.b = x_in_place ? x + (image * g.c + k0) * pixels + at : scratch;
-      t.b_row = x_in_place ? pixels : kReducedStride;
-      t.c = d_w + o0 * g.taps() + k0, t.c_row = g.taps();
-      t.add = true;
-      if (next.end > next.begin && k0 == 0 && o0 == 0) {
-        if (g.pointwise()) t.ahead[0] = rows_ahead({x, g.c * pixels, pixels}, next, g.taps());
-        t.ahead[1] = rows_ahead(d_y, next, g.og);
+      const float* a = d_y_in_place ? source.data + image * source.image_stride + at : outputs;
+      const int64_t a_row = d_y_in_place ? pixels : kReducedStride;
+      float* c = d_w + o0 * g.taps() + k0;
+      if (down) {
+        GemmTile t{};
+        t.k = j1 - j0;
+        t.a = a, t.a_row = a_row, t.a_k = 1;
+        t.b = transposed, t.b_row = width;
+        t.c = c, t.c_row = g.taps(), t.columns = k1 - k0;
+        t.addend = c;
+        gemm(o1 - o0, t);
+      } else {
+        DotTile t{};
+        t.length = j1 - j0;
+        t.a = a, t.a_row = a_row;
+        t.b = panel, t.b_row = panel_row;
+        t.c = c, t.c_row = g.taps(), t.add = true;
+        dot_product(o1 - o0, k1 - k0, t);
       }
-      dot_product(o1 - o0, k1 - k0, t);
     }
   }
 }
@@ -92,14 +96,10 @@ void dense_grad_weight(const Conv2dGeometry& g, const KernelArgs& a) {
     const Planes d_y_planes{d_y + (n0 * g.o + group * g.og) * pixels, g.o * pixels, pixels};
     // Large images are cut by themselves: a block that straddles two would be copied.
     const int64_t span = pixels < kReducedPixels / 2 ? images * pixels : pixels;
-    auto block = [&](int64_t j) {
-      return Columns{j, std::min({j + kReducedPixels, (j / span + 1) * span, images * pixels})};
-    };
-    for (int64_t j = 0; j < images * pixels; j = block(j).end) {
-      const Columns now = block(j);
-      add_columns(g, source, d_y_planes, now.begin, now.end, block(now.end), d_w,
-                  scratch + thread * scratch_floats);
-    }
+    for (int64_t begin = 0; begin < images * pixels; begin += span)
+      for (int64_t j0 = begin; j0 < begin + span; j0 += kReducedPixels)
+        add_columns(g, source, d_y_planes, j0, std::min(j0 + kReducedPixels, begin + span), d_w,
+                    scratch + thread * scratch_floats);
   });
   add_partials(partials, chunks.count, g.weights(), a.out(0), a.accumulate(0), *a.pool);
 }

@@ -54,7 +54,7 @@ struct GemmTile {
   const float* mask;  // laid out as c: results where it is <= 0 become 0; or null
   // Laid out as c: added to the results; c itself to accumulate; or null.
   const float* addend;
-  RowsAhead ahead;
+  RowsAhead ahead;  // where there is one, c and what is laid out as it are not in the cache yet either
 };
 
 template <int MR, int NV>
@@ -172,7 +172,6 @@ struct DotTile {
   float* c;
   int64_t c_row;
   bool add;
-  RowsAhead ahead[2];
 };
 
 // acc[r][s] += a's row r times b's row s, lane by lane; only the first `lanes` where not all.
@@ -237,8 +236,6 @@ inline void dot_product(int64_t rows, int64_t columns, const DotTile& all) {
   for (int64_t i = 0; i < row_blocks.count; ++i)
     for (int64_t j = 0; j < column_blocks.count; ++j) {
       const int64_t r = row_blocks.begin(i), s = column_blocks.begin(j);
-      for (const RowsAhead& ahead : all.ahead)
-        ahead.fetch(i * column_blocks.count + j, row_blocks.count * column_blocks.count);
       DotTile t = all;
       t.a += r * t.a_row;
       t.b += s * t.b_row;

@@ -157,7 +157,7 @@ TEST_CASE("network: drop-path of rate 0 changes nothing, of rate 1 leaves the id
   params.values();
   buffers.values();
   const std::vector<float> expected = plain.run();
-  CHECK(none_dropped.run() == expected);
+  CHECK(largest_difference(none_dropped.run(), expected) < 1e-4 * largest_magnitude(expected));
   CHECK(some_dropped.run() != expected);
   const auto drops = [](const Graph& g) {
     return std::count_if(g.nodes().begin(), g.nodes().end(),
