@@ -97,6 +97,8 @@ class BenchCommand : public Command {
             "[bench] --partial-k and --unfused are about a supernet: leave them out, or bench step");
     require(what_ == "train" || what_ == "infer" || genotype_.empty(),
             "[bench] {} has no --genotype: leave it out, or bench train or infer", what_);
+    require(what_ != "fit" || (network_.channels == 0 && network_.layers == 0),
+            "[bench] a predictor has no --channels and no --layers: leave them out");
     if (partial_k_ == 0) partial_k_ = 1;
     if (genotype_.empty()) genotype_ = "DARTS_V2";
     if (what_ == "step") {

@@ -50,6 +50,13 @@ class Row:
                 "ratio": self.peers[best] / self.ours, "goal": self.goal, **self.facts}
 
 
+def memory_row(rows, work, theirs, ours):
+    label = f"{work}: peak memory [MiB]"
+    row = rows.setdefault(label, Row(label, 4))
+    row.peer_ms("PyTorch", theirs["peak_rss_mib"])
+    row.ours_ms(ours["peak_rss_mib"])
+
+
 FACTS = ("gflop", "gbytes_moved", "floor_ms", "share_of_floor", "ops", "arena_mib")
 
 
@@ -60,15 +67,13 @@ def search(rows, threads, k, batch, goal):
         return rows.setdefault(f"{name}: {label}", Row(f"{name}: {label}", wanted))
 
     steps = {s: row(f"{s.replace('_', ' ')} [ms]", goal) for s in ("weight_step", "architecture_step")}
-    memory = row("peak memory [MiB]", 4)
     theirs = peer("pytorch_supernet.py", "--threads", threads, "--partial-k", str(k), "--batch", str(batch))
     ours = ladarts("step", "--threads", threads, "--partial-k", str(k), "--batch", str(batch))
     assert theirs["parameters"] == ours["network"]["parameters"], "the two networks differ"
     for s, step in steps.items():
         step.peer_ms("PyTorch", theirs[s]["min_ms"])
         step.ours_ms(ours["programs"][s]["min_ms"], {f: ours["programs"][s][f] for f in FACTS})
-    memory.peer_ms("PyTorch", theirs["peak_rss_mib"])
-    memory.ours_ms(ours["peak_rss_mib"])
+    memory_row(rows, name, theirs, ours)
 
 
 def infer(rows, threads, batch, goal):
@@ -79,29 +84,39 @@ def infer(rows, threads, batch, goal):
         for form, t in theirs["networks"][name].items():
             if "min_ms" in t:
                 row.peer_ms({"eager": "PyTorch eager", "frozen": "PyTorch frozen"}.get(form, "ONNX Runtime"), t["min_ms"])
-        ours = ladarts("infer", "--threads", threads, "--batch", str(batch), "--genotype", name, "--repeats",
-                       "200" if batch == 1 else "12")["programs"]["inference"]
+        report = ladarts("infer", "--threads", threads, "--batch", str(batch), "--genotype", name, "--repeats",
+                         "200" if batch == 1 else "12")
+        ours = report["programs"]["inference"]
         row.ours_ms(ours["min_ms"], {f: ours[f] for f in FACTS})
+        eager = peer("pytorch_network.py", "--threads", threads, "--batch", str(batch), "--seconds", "1", "--eager",
+                     "--network", name)
+        memory_row(rows, f"{name}, inference, batch {batch}", eager, report)
 
 
 def train(rows, threads):
     name = "PC_DARTS_cifar"
-    label, memory = f"{name}, training step, batch 96 [ms]", f"{name}, training, batch 96: peak memory [MiB]"
-    row, kept = rows.setdefault(label, Row(label, 3)), rows.setdefault(memory, Row(memory, 4))
+    label = f"{name}, training step, batch 96 [ms]"
+    row = rows.setdefault(label, Row(label, 3))
     theirs = peer("pytorch_network.py", "--threads", threads, "--batch", "96", "--train", "--network", name)
     ours = ladarts("train", "--threads", threads, "--batch", "96", "--genotype", name, "--repeats", "3")
     row.peer_ms("PyTorch", theirs["networks"][name]["step"]["min_ms"])
     row.ours_ms(ours["programs"]["training_step"]["min_ms"], {f: ours["programs"]["training_step"][f] for f in FACTS})
-    kept.peer_ms("PyTorch", theirs["peak_rss_mib"])
-    kept.ours_ms(ours["peak_rss_mib"])
+    memory_row(rows, f"{name}, training, batch 96", theirs, ours)
 
 
 def predictor(rows, threads, batch, goal):
-    label = f"predictor 224-512-512-1, 80,000 rows, batch {batch}: epoch [ms]"
+    name = f"predictor 224-512-512-1, 80,000 rows, batch {batch}"
+    label = f"{name}: epoch [ms]"
     row = rows.setdefault(label, Row(label, goal))
     arguments = ["--threads", threads, "--batch", str(batch)]
-    row.peer_ms("PyTorch", 1e3 * peer("pytorch_predictor.py", *arguments)["epoch_seconds"])
-    row.ours_ms(1e3 * run([MLP_FIT, *arguments, "--json"])["epoch_seconds"])
+    theirs, ours = peer("pytorch_predictor.py", *arguments), run([MLP_FIT, *arguments, "--json"])
+    step = ladarts("fit", *arguments, "--repeats", "20")["programs"]["fit_step"]
+    steps = ours["rows"] // batch
+    facts = {f: steps * step[f] for f in ("gflop", "gbytes_moved", "floor_ms")}
+    row.peer_ms("PyTorch", 1e3 * theirs["epoch_seconds"])
+    row.ours_ms(1e3 * ours["epoch_seconds"],
+                {**facts, "share_of_floor": facts["floor_ms"] / (1e3 * ours["epoch_seconds"])})
+    memory_row(rows, name, theirs, ours)
 
 
 def main():

@@ -136,6 +136,8 @@ def inference(network, x, options):
     network.eval()
     with torch.inference_mode():
         eager = timed(lambda: network(x), options.seconds)
+    if options.eager:
+        return {"eager": eager}
     with torch.no_grad():
         frozen = torch.jit.optimize_for_inference(torch.jit.freeze(torch.jit.trace(network, x)))
         fast = timed(lambda: frozen(x), options.seconds)
@@ -162,6 +164,7 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=4)
     parser.add_argument("--train", action="store_true", help="a training step in place of inference")
+    parser.add_argument("--eager", action="store_true", help="inference in eager mode alone, for its memory")
     parser.add_argument("--network", choices=sorted(CELLS), action="append", help="one of them; default: all")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)

@@ -2,6 +2,7 @@
 """One epoch of fitting the paper's regressor in PyTorch: the peer of benchmarks/predictor/mlp_fit_bench.cpp."""
 import argparse
 import json
+import resource
 import time
 
 import torch
@@ -35,7 +36,8 @@ def main():
             loss.backward()
             optimiser.step()
         best = min(best, time.perf_counter() - begin)
-    print(json.dumps({"version": torch.__version__, **vars(o), "epoch_seconds": best}))
+    print(json.dumps({"version": torch.__version__, **vars(o), "epoch_seconds": best,
+                      "peak_rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 // One epoch of fitting the paper's regressor (features-512-512-1) to made-up rows. The peer is
 // benchmarks/peers/pytorch_predictor.py; scripts/bench_peers.sh runs both.
 #include <fmt/format.h>
+#include <sys/resource.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -58,12 +59,15 @@ int main(int argc, char** argv) try {
   double best = 1e30;
   for (size_t i = 1; i < ends.size(); ++i)
     best = std::min(best, std::chrono::duration<double>(ends[i] - ends[i - 1]).count());
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
   if (json) {
     fmt::print("{}\n", nlohmann::json{{"rows", rows},
                                       {"features", features},
                                       {"batch", batch},
                                       {"threads", ThreadPool::global().threads()},
-                                      {"epoch_seconds", best}}
+                                      {"epoch_seconds", best},
+                                      {"peak_rss_mib", double(usage.ru_maxrss) / 1024}}
                            .dump());
   } else {
     fmt::print("{} rows, {} features, batch {}, {} threads: {:.3f} s an epoch\n", rows, features, batch,

@@ -49,6 +49,17 @@ TEST_CASE("bench reports both steps of a search, op by op", "[apps][bench]") {
   CHECK(plain["programs"]["weight_step"]["ops"] > r["programs"]["weight_step"]["ops"]);
 }
 
+TEST_CASE("bench reports a step of fitting the predictor", "[apps][bench]") {
+  const Json r =
+      run_program(LADARTS_PROGRAM, {"bench", "fit", "--batch", "32", "--repeats", "2", "--json"}).json();
+  CHECK(r["network"]["features"] == 224);
+  REQUIRE(r["programs"].size() == 1);
+  check_program(r["programs"]["fit_step"]);
+  const ProgramResult refused = run_program(LADARTS_PROGRAM, {"bench", "fit", "--channels", "8"});
+  CHECK(refused.code != 0);
+  CHECK_THAT(refused.err, ContainsSubstring("no --channels"));
+}
+
 TEST_CASE("bench reports training and inference of a network", "[apps][bench]") {
   for (const char* what : {"train", "infer"}) {
     const Json r = bench({what, "--genotype", "PC_DARTS_cifar", "--batch", "2", "--json"}).json();

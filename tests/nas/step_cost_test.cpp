@@ -1,8 +1,9 @@
-// What a search step costs as planned: operations, memory and bytes moved. A change that loses a fusion shows
-// here; one that gains may lower the limits.
+// What a step of a search, of a training or of an inference costs as planned: operations, memory and bytes
+// moved. A change that loses a fusion shows here; one that gains may lower the limits.
 #include "core/error.h"
 #include "core/thread_pool.h"
 #include "nas/search_steps.h"
+#include "nas/train_steps.h"
 #include "tests/support/catch.h"
 
 using namespace ladarts;
@@ -43,4 +44,25 @@ TEST_CASE("a step of the CIFAR supernets keeps its operations, memory and traffi
   check_limits("PC-DARTS architecture step", pc_darts.architecture_program().stats(), {699, 622, 1028, 6.08});
   check_limits("DARTS weight step", darts.weight_program().stats(), {720, 471, 658, 3.48});
   check_limits("DARTS architecture step", darts.architecture_program().stats(), {679, 438, 622, 3.08});
+}
+
+TEST_CASE("training and inference of a derived network keep their operations, memory and traffic",
+          "[nas][step_cost]") {
+  ThreadPool::set_global_threads(2);
+  const SearchSpace space = SearchSpace::load("darts");
+  const NetworkConfig network{.space = space,
+                              .genotype = parse_genotype("PC_DARTS_cifar", space),
+                              .shape = {.channels = 36, .layers = 20}};
+  TrainConfig train;
+  train.network = network;
+  train.batch = 8;
+  train.drop_path = 0;
+  TrainSteps steps(train);
+  check_limits("training step", steps.program().stats(), {1304, 253, 534, 2.31});
+
+  Graph g;
+  ParameterSet params, unused;
+  const Tensor images = g.leaf(Storage::create({1, 3, 32, 32}));
+  g.bind_output(record_network(g, network, NetworkMode::inference, params, unused, images).logits);
+  check_limits("inference", compile(g).stats(), {291, 2.5, 28.5, 0.0922});
 }
