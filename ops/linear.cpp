@@ -47,14 +47,19 @@ void Linear::backward(Backward& b) const {
   if (b.inputs() > 2 && b.needs(2)) b.emit(BiasGrad(), {b.grad(0)}, {2});
 }
 
+// The narrowest vectors have four lanes: what does not fill them takes kernels without scratch.
+constexpr int64_t kFewest = 4;
+
 // x transposed in blocks of 64 rows at most; or w transposed.
 size_t Linear::workspace_bytes(const NodeShapes& s, int) const {
+  if (s.inputs[0][0] < kFewest || s.inputs[1][0] % kFewest != 0) return 0;
   const int64_t rows = (s.inputs[0][0] + 63) / 64 * 64;
   return size_t(std::max(rows, s.inputs[1][0]) * s.inputs[0][1]) * sizeof(float);
 }
 
 // d_w transposed.
 size_t LinearGradWeight::workspace_bytes(const NodeShapes& s, int) const {
+  if (s.outputs[0][0] < kFewest) return 0;
   return size_t(s.outputs[0].elements()) * sizeof(float);
 }
 
