@@ -1,5 +1,7 @@
 #include "predictor/speed_probe.h"
 
+#include <algorithm>
+
 #include "core/clock.h"
 #include "core/error.h"
 #include "core/parameters.h"
@@ -45,6 +47,7 @@ double SpeedProbe::slowdown() {
   const double now = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
   while (!fastest_.empty() && fastest_.front().first < now - kWindowSeconds) fastest_.pop_front();
   while (!fastest_.empty() && fastest_.back().second >= seconds) fastest_.pop_back();
+  best_s_ = std::min(best_s_, seconds);
   fastest_.emplace_back(now, seconds);
   return seconds / fastest_.front().second;
 }

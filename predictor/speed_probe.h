@@ -21,12 +21,14 @@ class SpeedProbe {
   // full speed, 2 is half. A machine that stays slower for that long, as one whose clock has left its boost,
   // is then at full speed.
   double slowdown();
+  double best_ms() const { return best_s_ * 1e3; }  // of all since construction
 
   static constexpr double kWindowSeconds = 120;
 
  private:
   Program program_;
   std::chrono::steady_clock::time_point start_;
+  double best_s_ = 1e9;
   std::deque<std::pair<double, double>>
       fastest_;  // (when, seconds), both rising: the window's minimum is first
 };
