@@ -36,7 +36,7 @@ class MeasureCommand : public Command {
     app.add_option("--batch", setup_.batch, "images at once")
         ->check(CLI::Range(1, 65536))
         ->option_text("N [1]");
-    add_timing_options(app, setup_.measure);
+    add_timing_options(app, setup_);
     add_network_options(app, network_);
   }
 

@@ -9,7 +9,8 @@
 
 namespace ladarts {
 
-void add_timing_options(CLI::App& app, MeasureOptions& options) {
+void add_timing_options(CLI::App& app, LatencySetup& setup) {
+  MeasureOptions& options = setup.measure;
   const char* group = "Timing of one network";
   app.add_option("--max-repeats", options.max_repeats, "timed runs at most")
       ->check(CLI::Range(1, 1'000'000))
@@ -23,6 +24,11 @@ void add_timing_options(CLI::App& app, MeasureOptions& options) {
                  "stop repeating once the median's 95% confidence interval is within this fraction")
       ->check(CLI::Range(0.0, 1.0))
       ->option_text(fmt::format("X [{}]", options.target_error))
+      ->group(group);
+  app.add_flag("--pin", setup.pin_threads, "each thread on a CPU core of its own, physical cores first")
+      ->group(group);
+  app.add_flag("--cold-caches", setup.cold_caches,
+               "empty the CPU's caches before each run; a cost of its own, 'cold_latency'")
       ->group(group);
 }
 

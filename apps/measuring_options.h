@@ -10,8 +10,8 @@
 
 namespace ladarts {
 
-// Limits of the timing of one network.
-void add_timing_options(CLI::App& app, MeasureOptions& options);
+// Limits of the timing of one network, and what its threads and caches are like.
+void add_timing_options(CLI::App& app, LatencySetup& setup);
 
 // As nas/architecture_measuring.h has it, with progress on the terminal. Throws Interrupted.
 std::vector<Timing> measure_in_turn(const LatencySetup& setup, std::span<const Genotype> genotypes,

@@ -45,6 +45,9 @@ struct Measurement {
   double clock_mhz = 0;  // 0 where unreadable
   std::string hostname;
   std::string utc_time;  // "2026-01-31T23:59:59Z"; filled by insert() where empty
+  // What else is known of how it was measured, as a JSON object: the counter of an energy, the table that an
+  // imported row comes from.
+  std::string details = "{}";
 };
 
 // Empty fields match everything.
@@ -77,6 +80,9 @@ class MeasurementStore {
   std::vector<Measurement> rows(const MeasurementFilter& filter = {}) const;  // by sample index, then id
   int64_t count(const MeasurementFilter& filter = {}) const;
   std::set<std::string> architectures(const MeasurementFilter& filter = {}) const;
+  // The least SpeedProbe time that rows of this device, number of threads, instruction set and version have
+  // among their conditions; 0 where none has.
+  double best_probe_ms(const CostContext& context) const;
   std::set<int64_t> sample_indices(const MeasurementFilter& filter = {}) const;
   // Every context that has rows, with their number: what a user may ask for.
   std::vector<std::pair<CostContext, int64_t>> contexts(const MeasurementFilter& filter = {}) const;
@@ -88,6 +94,7 @@ class MeasurementStore {
  private:
   std::filesystem::path path_;
   std::unique_ptr<sqlite::Database> db_;
+  int64_t schema_ = 0;  // of the file: an older one is read as it is, and migrated where it may be written
 };
 
 }  // namespace ladarts

@@ -1,6 +1,7 @@
 #include "predictor/speed_probe.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "core/clock.h"
 #include "core/error.h"
@@ -34,8 +35,10 @@ Program compile_probe(ThreadPool& pool) {
 
 }  // namespace
 
-SpeedProbe::SpeedProbe(ThreadPool& pool)
-    : program_(compile_probe(pool)), start_(std::chrono::steady_clock::now()) {
+SpeedProbe::SpeedProbe(ThreadPool& pool, double known_best_ms)
+    : program_(compile_probe(pool)),
+      start_(std::chrono::steady_clock::now()),
+      best_s_(known_best_ms > 0 ? known_best_ms * 1e-3 : std::numeric_limits<double>::infinity()) {
   for (int i = 0; i < kFirstProbes; ++i) slowdown();
 }
 
