@@ -7,6 +7,9 @@
 
 namespace ladarts {
 
+// The device, kind and instruction set of costs that depend on none of these, such as parameters.
+inline constexpr const char* kAnyDevice = "any";
+
 struct CostContext {
   std::string metric = "latency";
   std::string unit = "ms";
@@ -20,8 +23,8 @@ struct CostContext {
   std::string device_kind = {};  // "cpu", "cuda"
   int threads = 1;
   std::string precision = "f32";
-  std::string isa = {};  // instruction set of the kernels: "avx2"
-  std::string library_version = {};
+  std::string isa = {};              // instruction set of the kernels: "avx2"
+  std::string library_version = {};  // empty: measured by something else, and imported
 
   bool operator==(const CostContext&) const = default;
   // "latency in ms, darts, channels=36 layers=20 classes=10, batch 1, 32x32, on AMD EPYC 7B13 (cpu, 2
