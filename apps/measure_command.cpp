@@ -6,7 +6,6 @@
 #include "apps/network_options.h"
 #include "core/clock.h"
 #include "core/progress.h"
-#include "predictor/machine.h"
 
 namespace ladarts {
 namespace {
@@ -122,24 +121,11 @@ class MeasureCommand : public Command {
   // As the next replica of each, so that nothing measured before is lost.
   void store_given(MeasurementStore& store, const CostContext& context,
                    const std::vector<Genotype>& genotypes, const std::vector<Timing>& timings) {
-    const Machine machine = this_machine();
     for (size_t i = 0; i < genotypes.size(); ++i) {
-      Measurement row;
-      row.context = context;
-      row.architecture = architecture_text(genotypes[i], setup_.space);
+      Measurement row = new_row(context, architecture_text(genotypes[i], setup_.space));
       for (const Measurement& m : store.rows({.context = context, .architecture = row.architecture}))
         row.replica = std::max(row.replica, m.replica + 1);
-      row.median = timings[i].median_ms;
-      row.relative_spread = timings[i].relative_spread;
-      row.min = timings[i].min_ms;
-      row.mean = timings[i].mean_ms;
-      row.repeats = timings[i].repeats;
-      row.disturbed_runs = timings[i].disturbed_runs;
-      row.noisy = timings[i].noisy;
-      row.commit = library_commit();
-      row.governor = machine.governor;
-      row.clock_mhz = machine.clock_mhz;
-      row.hostname = machine.hostname;
+      set_timing(row, timings[i]);
       while (!store.insert(row)) ++row.replica;  // another process has taken that one
     }
   }

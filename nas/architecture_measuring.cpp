@@ -2,18 +2,13 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cmath>
-#include <memory>
 #include <set>
 
 #include "core/error.h"
 #include "core/interrupt.h"
-#include "core/philox.h"
 #include "nas/encoding.h"
-#include "nas/network.h"
 #include "nas/sampler.h"
 #include "predictor/machine.h"
-#include "predictor/speed_probe.h"
 
 namespace ladarts {
 
@@ -25,44 +20,6 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-ThreadPool& pool_of(const LatencySetup& setup) {
-  return setup.pool ? *setup.pool : ThreadPool::global();
-}
-
-Storage image_storage(const LatencySetup& setup) {
-  const int64_t side = resolve(setup.shape, setup.space).image;
-  return Storage::create(Shape{setup.batch, 3, side, side}, DType::f32, setup.device);
-}
-
-Program compile_inference(const LatencySetup& setup, const Genotype& genotype, const Storage& images,
-                          Storage& logits) {
-  Graph graph(setup.device);
-  ParameterSet folded(0, setup.device), unused(0, setup.device);
-  const Network network =
-      record_network(graph, {.space = setup.space, .genotype = genotype, .shape = setup.shape},
-                     NetworkMode::inference, folded, unused, graph.leaf(images, "images"));
-  logits = graph.bind_output(network.logits);
-  folded.values();
-  return compile(graph, {.pool = &pool_of(setup)});
-}
-
-// Tells when the CPU is disturbed; nothing tells it of a GPU.
-std::unique_ptr<SpeedProbe> make_probe(const LatencySetup& setup) {
-  return setup.device.kind == DeviceKind::cpu ? std::make_unique<SpeedProbe>(pool_of(setup)) : nullptr;
-}
-
-// Runs that `probe` shows to be disturbed are left out.
-Timing measure_network(const LatencySetup& setup, InferenceNetwork& network, SpeedProbe* probe) {
-  MeasureOptions options = setup.measure;
-  if (probe) options.slowdown = [&] { return probe->slowdown(); };
-  return measure(
-      [&] {
-        network.run();
-        network.wait();
-      },
-      options);
-}
-
 double median_of(std::vector<double> v) {
   if (v.empty()) return 0;
   std::sort(v.begin(), v.end());
@@ -72,23 +29,25 @@ double median_of(std::vector<double> v) {
 // One run over a range of samples.
 class ArchitectureMeasuring {
  public:
-  ArchitectureMeasuring(MeasurementStore& store, const LatencySetup& setup, const MeasuringOptions& options)
+  ArchitectureMeasuring(MeasurementStore& store, const SearchSpace& space, ArchitectureMeter& meter,
+                        const MeasuringOptions& options)
       : store_(store),
-        setup_(setup),
+        space_(space),
+        meter_(meter),
         options_(options),
-        sampler_(setup.space, options.seed),
-        probe_(make_probe(setup)) {
+        sampler_(space, options.seed),
+        context_(meter.context()) {
     require(options.begin >= 0 && options.count >= 1,
             "[measure] samples from {} on, {} of them: nothing to do", options.begin, options.count);
     require(uint64_t(options.begin + options.count) <= sampler_.size(),
             "[measure] samples {} to {} of space '{}', which has {} different architectures", options.begin,
-            options.begin + options.count - 1, setup.space.name, sampler_.size());
-    context_ = latency_context(setup);
+            options.begin + options.count - 1, space.name, sampler_.size());
     present_ = store.architectures({.context = context_, .status = "ok", .replica = 0});
   }
 
   MeasuringSummary run() {
     const Clock::time_point start = Clock::now();
+    const double setup_before = meter_.setup_seconds();
     summary_.requested = options_.count;
     for (int64_t i = 0; i < options_.count; ++i) {
       if (interrupted()) {
@@ -98,6 +57,7 @@ class ArchitectureMeasuring {
       sample(i);
     }
     summary_.seconds = seconds_since(start);
+    summary_.setup_seconds = meter_.setup_seconds() - setup_before;
     summary_.median_spread = median_of(spreads_);
     find_noise_floor();
     return summary_;
@@ -107,7 +67,7 @@ class ArchitectureMeasuring {
   void sample(int64_t i) {
     const int64_t index = options_.begin + i;
     const Genotype genotype = sampler_.at(uint64_t(index));
-    const std::string text = architecture_text(genotype, setup_.space);
+    const std::string text = architecture_text(genotype, space_);
     if (i == 0) reference_ = text;
     Measurement row;
     if (present_.count(text)) {
@@ -120,25 +80,18 @@ class ArchitectureMeasuring {
       const int64_t done = ++(row.status == "ok" ? summary_.measured : summary_.failed);
       if (row.status == "ok") spreads_.push_back(row.relative_spread);
       summary_.noisy += row.noisy;
-      if (options_.reference_every > 0 && done % options_.reference_every == 0) measure_reference();
+      if (takes_replicas() && done % options_.reference_every == 0) measure_reference();
     }
     if (options_.progress) options_.progress(i + 1, options_.count, row);
   }
 
   // Architectures that cannot run, for want of memory for example, are stored with the reason.
   Measurement measure_row(const Genotype& genotype, int64_t index) {
-    Measurement row;
-    row.context = context_;
-    row.architecture = architecture_text(genotype, setup_.space);
+    Measurement row = new_row(context_, architecture_text(genotype, space_));
     row.seed = options_.seed;
     row.sample_index = index;
-    row.commit = library_commit();
-    const Machine machine = this_machine();
-    row.governor = machine.governor;
-    row.clock_mhz = machine.clock_mhz;
-    row.hostname = machine.hostname;
     try {
-      time_into(row, genotype);
+      meter_.measure(genotype, row);
     } catch (const Error& e) {
       fail_row(row, e.what());
     } catch (const std::bad_alloc&) {
@@ -147,31 +100,18 @@ class ArchitectureMeasuring {
     return row;
   }
 
-  void time_into(Measurement& row, const Genotype& genotype) {
-    const Clock::time_point start = Clock::now();
-    InferenceNetwork network(setup_, genotype);
-    summary_.setup_seconds += seconds_since(start);
-    const Timing t = measure_network(setup_, network, probe_.get());
-    row.median = t.median_ms;
-    row.relative_spread = t.relative_spread;
-    row.min = t.min_ms;
-    row.mean = t.mean_ms;
-    row.repeats = t.repeats;
-    row.warmup_runs = t.warmup_runs;
-    row.disturbed_runs = t.disturbed_runs;
-    row.noisy = t.noisy;
-  }
-
   // Where not even one has run, something is wrong with all of them.
   void fail_row(Measurement& row, const std::string& reason) {
     require(summary_.measured + summary_.present > 0, "[measure] sample {}: {}", row.sample_index, reason);
     row.status = reason;
   }
 
+  bool takes_replicas() const { return options_.reference_every > 0 && !meter_.deterministic(); }
+
   void measure_reference() {
     const auto before = store_.rows({.context = context_, .architecture = reference_});
     if (before.empty()) return;
-    Measurement row = measure_row(parse_genotype(reference_, setup_.space), options_.begin);
+    Measurement row = measure_row(parse_genotype(reference_, space_), options_.begin);
     for (const Measurement& m : before) row.replica = std::max(row.replica, m.replica + 1);
     store_.insert(row);
   }
@@ -186,10 +126,10 @@ class ArchitectureMeasuring {
   }
 
   MeasurementStore& store_;
-  const LatencySetup& setup_;
+  const SearchSpace& space_;
+  ArchitectureMeter& meter_;
   const MeasuringOptions& options_;
   ArchitectureSampler sampler_;
-  std::unique_ptr<SpeedProbe> probe_;
   CostContext context_;
   std::set<std::string> present_;
   std::string reference_;
@@ -199,72 +139,27 @@ class ArchitectureMeasuring {
 
 }  // namespace
 
-std::string network_text(const NetworkShape& shape, const SearchSpace& space) {
-  const NetworkShape s = resolve(shape, space);
-  return fmt::format("channels={} layers={} classes={} stem={}", s.channels, s.layers, s.classes,
-                     s.stem == Stem::imagenet ? "imagenet" : "cifar");
-}
-
-CostContext latency_context(const LatencySetup& setup) {
-  require(setup.batch >= 1, "[measure] a batch of {} images", setup.batch);
-  CostContext context;
-  context.space = setup.space.id();
-  context.network = network_text(setup.shape, setup.space);
-  context.batch = setup.batch;
-  context.image_size = resolve(setup.shape, setup.space).image;
-  describe_device(context, setup.device, pool_of(setup).threads());
-  return context;
-}
-
-InferenceNetwork::InferenceNetwork(const LatencySetup& setup, const Genotype& genotype)
-    : images_(image_storage(setup)), program_(compile_inference(setup, genotype, images_, logits_)) {
-  Random random(0, 0x696d61676573);  // the stream "images"
-  std::vector<float> pixels(size_t(images_.shape().elements()));
-  for (float& v : pixels) v = random.uniform(-1.7f, 1.7f);  // deviation 1, as normalised images
-  images_.upload(std::span<const float>(pixels));
-}
-
-Timing measure_latency(const LatencySetup& setup, const Genotype& genotype) {
-  InferenceNetwork network(setup, genotype);
-  const std::unique_ptr<SpeedProbe> probe = make_probe(setup);
-  return measure_network(setup, network, probe.get());
-}
-
-std::optional<std::vector<Timing>> measure_in_turn(
-    const LatencySetup& setup, std::span<const Genotype> genotypes, int rounds,
-    const std::function<void(int64_t done, double latest_ms)>& progress) {
-  std::vector<std::unique_ptr<InferenceNetwork>> networks;
-  for (const Genotype& genotype : genotypes)
-    networks.push_back(std::make_unique<InferenceNetwork>(setup, genotype));
-  struct Rounds {
-    std::vector<double> medians;
-    int disturbed = 0, noisy = 0;
-  };
-  std::vector<Rounds> found(networks.size());
-  const std::unique_ptr<SpeedProbe> probe = make_probe(setup);
-  int64_t done = 0;
-  for (int round = 0; round < rounds; ++round)
-    for (size_t i = 0; i < networks.size(); ++i) {
-      if (interrupted()) return std::nullopt;
-      const Timing t = measure_network(setup, *networks[i], probe.get());
-      found[i].medians.push_back(t.median_ms);
-      found[i].disturbed += t.disturbed_runs;
-      found[i].noisy += t.noisy;
-      if (progress) progress(++done, t.median_ms);
-    }
-  std::vector<Timing> timings;
-  for (const Rounds& r : found) {
-    Timing t = summarise_times(r.medians);
-    t.disturbed_runs = r.disturbed;
-    t.noisy = 2 * r.noisy > rounds;  // so the median round is one of them
-    timings.push_back(t);
-  }
-  return timings;
+MeasuringSummary measure_architectures(MeasurementStore& store, const SearchSpace& space,
+                                       ArchitectureMeter& meter, const MeasuringOptions& options) {
+  return ArchitectureMeasuring(store, space, meter, options).run();
 }
 
 MeasuringSummary measure_architectures(MeasurementStore& store, const LatencySetup& setup,
                                        const MeasuringOptions& options) {
-  return ArchitectureMeasuring(store, setup, options).run();
+  LatencyMeter meter(setup);
+  return measure_architectures(store, setup.space, meter, options);
+}
+
+Measurement new_row(const CostContext& context, const std::string& architecture) {
+  const Machine machine = this_machine();
+  Measurement row;
+  row.context = context;
+  row.architecture = architecture;
+  row.commit = library_commit();
+  row.governor = machine.governor;
+  row.clock_mhz = machine.clock_mhz;
+  row.hostname = machine.hostname;
+  return row;
 }
 
 std::string architecture_text(const Genotype& genotype, const SearchSpace& space) {

@@ -1,67 +1,24 @@
-// Latency of derived networks: each runs as the inference Program that a user would run, with folded
-// normalisation. Weights and images are random; latency does not depend on them.
+// A campaign: architectures of a seed are sampled, measured by any meter, and stored one by one.
 #pragma once
 
 #include <cstdint>
 #include <functional>
-#include <optional>
-#include <span>
 #include <string>
 #include <vector>
 
-#include "core/program.h"
-#include "nas/genotype.h"
-#include "nas/network_shape.h"
+#include "nas/architecture_meter.h"
+#include "nas/latency_meter.h"
 #include "predictor/dataset.h"
-#include "predictor/measure.h"
 #include "predictor/measurement_store.h"
 
 namespace ladarts {
-
-// All that a latency depends on besides the genotype.
-struct LatencySetup {
-  SearchSpace space;
-  NetworkShape shape{};
-  int batch = 1;
-  Device device{};
-  ThreadPool* pool = nullptr;  // null: ThreadPool::global()
-  MeasureOptions measure{};
-};
-
-// What such a latency is the latency of, on this machine.
-CostContext latency_context(const LatencySetup& setup);
-// "channels=36 layers=20 classes=10 stem=cifar", defaults filled in.
-std::string network_text(const NetworkShape& shape, const SearchSpace& space);
-
-// A network ready to run.
-class InferenceNetwork {
- public:
-  InferenceNetwork(const LatencySetup& setup, const Genotype& genotype);
-  void run() { program_.run(); }
-  void wait() { program_.wait(); }                   // for a run on a device that is not the CPU
-  const Storage& images() const { return images_; }  // (batch, 3, image, image)
-  const Storage& logits() const { return logits_; }  // (batch, classes)
-  const ProgramStats& stats() const { return program_.stats(); }
-
- private:
-  Storage images_, logits_;
-  Program program_;
-};
-
-// Times the networks in turn, `rounds` times, so that a machine that slows down or speeds up meets all alike.
-// Each result summarises the medians of its rounds. Empty where interrupted().
-std::optional<std::vector<Timing>> measure_in_turn(
-    const LatencySetup& setup, std::span<const Genotype> genotypes, int rounds,
-    const std::function<void(int64_t done, double latest_ms)>& progress = {});
-
-Timing measure_latency(const LatencySetup& setup, const Genotype& genotype);
 
 struct MeasuringOptions {
   uint64_t seed = 0;  // of the sampler
   int64_t begin = 0;  // the first sample index
   int64_t count = 1000;
   // After so many new measurements the first architecture is measured once more: how much its replicas differ
-  // is the noise floor, below which no predictor can get. 0: never.
+  // is the noise floor, below which no predictor can get. 0, or a deterministic meter: never.
   int reference_every = 40;
   // Called after each sample, present ones included.
   std::function<void(int64_t done, int64_t total, const Measurement& latest)> progress = {};
@@ -75,7 +32,7 @@ struct MeasuringSummary {
   int64_t noisy = 0;     // new, on a machine that was slowed: Timing::noisy
   bool interrupted = false;
   double seconds = 0;
-  double setup_seconds = 0;  // of these, for recording and compiling
+  double setup_seconds = 0;  // of these, before measuring proper
   double median_spread = 0;  // median over the new ones of the relative spread of single runs
   // 1.4826 * median absolute deviation / median over all replicas of the first architecture; 0 for fewer
   // than 3.
@@ -85,8 +42,13 @@ struct MeasuringSummary {
 
 // Measures architectures begin .. begin + count - 1 of the sampler and stores each as it is done. Those in
 // the store are skipped, so that interrupted work continues. Stops early once interrupted().
+MeasuringSummary measure_architectures(MeasurementStore& store, const SearchSpace& space,
+                                       ArchitectureMeter& meter, const MeasuringOptions& options);
+// By a LatencyMeter.
 MeasuringSummary measure_architectures(MeasurementStore& store, const LatencySetup& setup,
                                        const MeasuringOptions& options);
+// A row of this architecture with the machine and the build that it is measured on, but no cost yet.
+Measurement new_row(const CostContext& context, const std::string& architecture);
 
 // The form in which the store names architectures; parse_genotype() reads it.
 std::string architecture_text(const Genotype& genotype, const SearchSpace& space);
