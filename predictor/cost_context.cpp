@@ -7,9 +7,10 @@
 namespace ladarts {
 
 std::string CostContext::str() const {
-  return fmt::format("{} in {}, {}, {}, batch {}, {}x{}, on {} ({}, {} thread{}, {}, {}), ladarts {}", metric,
-                     unit, space, network, batch, image_size, image_size, device, device_kind, threads,
-                     threads == 1 ? "" : "s", isa, precision, library_version);
+  return fmt::format("{} in {}, {}, {}, batch {}, {}x{}, on {} ({}, {} thread{}, {}{}), {}{}", metric, unit,
+                     space, network, batch, image_size, image_size, device, device_kind, threads,
+                     threads == 1 ? "" : "s", isa.empty() ? "" : isa + ", ", precision,
+                     device_kind == "runner" ? "by " : "ladarts ", library_version);
 }
 
 void to_json(nlohmann::json& j, const CostContext& c) {
