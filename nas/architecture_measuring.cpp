@@ -50,11 +50,14 @@ class ArchitectureMeasuring {
     const double setup_before = meter_.setup_seconds();
     summary_.requested = options_.count;
     for (int64_t i = 0; i < options_.count; ++i) {
-      if (interrupted()) {
+      summary_.interrupted = interrupted();
+      if (summary_.interrupted) break;
+      try {
+        sample(i);
+      } catch (const MeasuringStopped&) {
         summary_.interrupted = true;
         break;
       }
-      sample(i);
     }
     summary_.seconds = seconds_since(start);
     summary_.setup_seconds = meter_.setup_seconds() - setup_before;
