@@ -11,19 +11,21 @@
 #include "nas/architecture_measuring.h"
 #include "nas/encoding.h"
 #include "predictor/predictor_file.h"
+#include "predictor/units.h"
 
 namespace ladarts {
 namespace {
 
 // Which measurements of a store are meant, where it holds several kinds.
 struct ContextOptions {
-  std::string network, device;
+  std::string metric, network, device;
   int batch = 0, image = 0, threads = 0;
 
   MeasurementFilter filter(const std::string& space) const {
     MeasurementFilter f;
     f.space = space;
     f.status = "ok";
+    if (!metric.empty()) f.metric = metric;
     if (!device.empty()) f.device = device;
     if (batch > 0) f.batch = batch;
     if (image > 0) f.image_size = image;
@@ -48,18 +50,20 @@ CostContext choose_context(const MeasurementStore& store, const MeasurementFilte
     require(!present.empty(), "[fit] '{}' holds no measurements; ladarts measure makes them", path);
     fail("[fit] '{}' holds no such measurements, but{}", path, list(present));
   }
-  require(
-      matching.size() == 1,
-      "[fit] '{}' holds several kinds of measurements; choose one by --network, --batch, --image, --on or "
-      "--measured-threads:{}",
-      path, list(matching));
+  require(matching.size() == 1,
+          "[fit] '{}' holds several kinds of measurements; choose one by --metric, --network, --batch, "
+          "--image, --on or "
+          "--measured-threads:{}",
+          path, list(matching));
   return matching[0].first;
 }
 
 class FitCommand : public Command {
  public:
   std::string name() const override { return "fit"; }
-  std::string summary() const override { return "fit the latency predictor to measurements"; }
+  std::string summary() const override {
+    return "fit a predictor of latency, or another cost, to measurements";
+  }
   std::string example() const override { return "ladarts fit --db latency.db --out predictor.safetensors"; }
 
   void declare(CLI::App& app) override {
@@ -84,6 +88,10 @@ class FitCommand : public Command {
         ->option_text(fmt::format("N ... [mlp {}, paper {}]", fmt::join(MlpOptions().hidden, " "),
                                   fmt::join(MlpOptions::paper().hidden, " ")));
     const char* group = "Which measurements, where the file holds several kinds";
+    app.add_option("--metric", context_.metric, "latency, peak_memory, parameters, macs or energy")
+        ->check(CLI::IsMember(metric_names()))
+        ->option_text("NAME")
+        ->group(group);
     app.add_option("--network", context_.network, "network around the cells, as listed")
         ->option_text("TEXT")
         ->group(group);

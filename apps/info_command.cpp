@@ -5,9 +5,11 @@
 #include "apps/command.h"
 #include "apps/format.h"
 #include "core/device.h"
+#include "core/error.h"
 #include "core/kernel.h"
 #include "core/thread_pool.h"
 #include "nas/search_space.h"
+#include "predictor/energy.h"
 #include "predictor/machine.h"
 
 namespace ladarts {
@@ -58,6 +60,25 @@ std::string gibibytes(const Json& bytes) {
   return fmt::format("{:.1f} GiB", bytes.get<double>() / (1 << 30));
 }
 
+// "RAPL package-0", or what is missing.
+Json describe_energy_counter(Device device) {
+  try {
+    return {{"readable", true}, {"counter", open_energy_counter(device)->name()}};
+  } catch (const Error& e) {
+    return {{"readable", false}, {"missing", e.what()}};
+  }
+}
+
+Json describe_energy_counters() {
+  Json counters = Json::object();
+  for (DeviceKind kind : {DeviceKind::cpu, DeviceKind::cuda}) {
+    const DeviceBackend* backend = device_backend(kind);
+    const int count = kind == DeviceKind::cpu ? 1 : backend ? backend->device_count() : 0;
+    for (int i = 0; i < count; ++i) counters[Device{kind, i}.str()] = describe_energy_counter({kind, i});
+  }
+  return counters;
+}
+
 class InfoCommand : public Command {
  public:
   std::string name() const override { return "info"; }
@@ -84,6 +105,7 @@ class InfoCommand : public Command {
             {"cuda", describe_cuda()},
             {"cpu", machine.cpu},
             {"clock", {{"mhz", machine.clock_mhz}, {"governor", machine.governor}}},
+            {"energy_counters", describe_energy_counters()},
             {"cores", machine.cores},
             {"threads", ThreadPool::global().threads()},
             {"isa", {{"used", to_string(current_cpu_isa())}, {"best", to_string(best_cpu_isa())}}},
@@ -116,6 +138,9 @@ class InfoCommand : public Command {
     const std::string governor = text_of(r["clock"]["governor"]);
     line("clock", fmt::format("{:.0f} MHz now, governor {}", r["clock"]["mhz"].get<double>(),
                               governor.empty() ? "unknown" : governor));
+    for (const auto& [device, counter] : r["energy_counters"].items())
+      line(("energy of " + device).c_str(),
+           text_of(counter["readable"].get<bool>() ? counter["counter"] : counter["missing"]));
     line("cores", fmt::format("{}", r["cores"].get<int>()));
     line("threads", fmt::format("{}", r["threads"].get<int>()));
     line("instruction set",

@@ -26,6 +26,7 @@ class MeasureCommand : public Command {
   }
 
   void declare(CLI::App& app) override {
+    add_metric_option(app, metric_);
     app.add_option("--db", db_, "where measurements are kept; what it holds is not measured again")
         ->option_text("FILE");
     app.add_option("--count", options_.count, "how many architectures to sample")
@@ -34,6 +35,11 @@ class MeasureCommand : public Command {
     app.add_option("--first", options_.begin, "number of the first sample; machines can share the work")
         ->check(CLI::NonNegativeNumber)
         ->option_text("N [0]");
+    app.add_option(
+           "--shard", shard_,
+           "measure the I-th of N equal parts of the samples: the same samples whatever N, each in one "
+           "part; ladarts db merge joins the files")
+        ->option_text("I/N");
     app.add_option("--genotype", genotypes_, "measure these instead of samples: published, text or file")
         ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
         ->option_text("G ...");
@@ -57,6 +63,9 @@ class MeasureCommand : public Command {
       require(!runner_.given() || option->count() == 0,
               "[measure] {} has no effect with --runner: the command decides how often it runs a network",
               option->get_name());
+    require(!runner_.given() || metric_ == "latency" || metric_ == "energy" || metric_ == "peak_memory",
+            "[measure] no runner is needed for the {} of a network: leave out --runner", metric_);
+    if (!shard_.empty()) read_shard(shard_, options_);
     return genotypes_.empty() ? measure_samples() : measure_given();
   }
 
@@ -65,10 +74,11 @@ class MeasureCommand : public Command {
     std::string out = text_of(r["what"]) + "\n\n";
     if (r.contains("networks")) {
       std::vector<std::vector<std::string>> rows;
+      const std::string cost = text_of(r["cost"]), unit = text_of(r["unit"]);
       for (const Json& n : r["networks"])
-        rows.push_back({text_of(n["name"]), fmt::format("{:.3f}", n["latency_ms"].get<double>()),
+        rows.push_back({text_of(n["name"]), cost_text(n[cost].get<double>()),
                         percent(n["relative_spread"].get<double>())});
-      return out + table({"architecture", "latency ms", "spread"}, rows);
+      return out + table({"architecture", text_of(r["metric"]) + " " + unit, "spread"}, rows);
     }
     const double noise = r["noise_floor"].get<double>();
     const auto noisy = r["noisy"].get<int64_t>();
@@ -87,15 +97,21 @@ class MeasureCommand : public Command {
  private:
   Json measure_samples() {
     require(!db_.empty(), "[measure] sampled architectures are kept in a file; name it by --db");
-    if (!runner_.given()) latency_context(setup_);  // refuses impossible sizes before the file is made
+    if (!runner_.given())
+      metric_context(metric_, setup_);  // refuses impossible sizes before the file is made
     MeasurementStore store(db_);
-    const std::unique_ptr<ArchitectureMeter> meter = make_meter();
+    const std::unique_ptr<ArchitectureMeter> meter = sample_meter();
     const CostContext context = meter->context();
-    Progress progress("measure", options_.count, {.unit = "architecture"});
+    const int64_t in_shard =  // whole rounds, and one more where the shard comes in the rest
+        options_.count / options_.shards +
+        ((options_.shard - options_.begin % options_.shards + options_.shards) % options_.shards <
+         options_.count % options_.shards);
+    Progress progress("measure", in_shard, {.unit = "architecture"});
     options_.progress = [&](int64_t done, int64_t, const Measurement& latest) {
       progress.update(done, latest.status != "ok" ? "last failed"
-                            : latest.median > 0   ? fmt::format("last {:.3f} {}", latest.median, context.unit)
-                                                  : "present");
+                            : latest.median > 0
+                                ? fmt::format("last {} {}", cost_text(latest.median), context.unit)
+                                : "present");
     };
     const MeasuringSummary s = measure_architectures(store, setup_.space, *meter, options_);
     progress.finish();
@@ -116,10 +132,10 @@ class MeasureCommand : public Command {
             {"replicas", s.replicas}};
   }
 
-  std::unique_ptr<ArchitectureMeter> make_meter() const {
-    if (!runner_.given()) return std::make_unique<LatencyMeter>(setup_);
+  std::unique_ptr<ArchitectureMeter> sample_meter() const {
+    if (!runner_.given()) return make_meter(metric_, setup_);
     const Genotype first = ArchitectureSampler(setup_.space, options_.seed).at(uint64_t(options_.begin));
-    return make_runner_meter(runner_, setup_, first);
+    return make_runner_meter(runner_, metric_, setup_, first);
   }
 
   Json measure_given() {
@@ -128,34 +144,36 @@ class MeasureCommand : public Command {
     std::optional<MeasurementStore> store;  // opened first: a wrong path is not found out after the work
     if (!db_.empty()) store.emplace(db_);
     if (runner_.given())
-      return measure_given_by_runner(*make_runner_meter(runner_, setup_, genotypes.front()), setup_.space,
-                                     genotypes, genotypes_, store ? &*store : nullptr);
-    const std::vector<Timing> timings = measure_in_turn(setup_, genotypes, kRounds, "measure");
-    const CostContext context = latency_context(setup_);
+      return measure_given_by_runner(*make_runner_meter(runner_, metric_, setup_, genotypes.front()),
+                                     setup_.space, genotypes, genotypes_, store ? &*store : nullptr);
+    const std::vector<Measurement> rows = measure_in_turn(metric_, setup_, genotypes, kRounds, "measure");
+    const CostContext& context = rows[0].context;
+    const std::string cost = with_unit(metric_, context);
     Json networks = Json::array();
     for (size_t i = 0; i < genotypes.size(); ++i)
       networks.push_back({{"name", genotypes_[i]},
                           {"genotype", to_text(genotypes[i], setup_.space)},
-                          {"latency_ms", timings[i].median_ms},
-                          {"relative_spread", timings[i].relative_spread},
-                          {"noisy", timings[i].noisy}});
-    if (store) store_given(*store, context, genotypes, timings);
-    return {{"what", context.str()}, {"networks", networks}};
+                          {cost, rows[i].median},
+                          {"relative_spread", rows[i].relative_spread},
+                          {"noisy", rows[i].noisy}});
+    if (store) store_given(*store, rows);
+    return {{"what", context.str()},
+            {"metric", metric_},
+            {"unit", context.unit},
+            {"cost", cost},
+            {"networks", networks}};
   }
 
   // As the next replica of each, so that nothing measured before is lost.
-  void store_given(MeasurementStore& store, const CostContext& context,
-                   const std::vector<Genotype>& genotypes, const std::vector<Timing>& timings) {
-    for (size_t i = 0; i < genotypes.size(); ++i) {
-      Measurement row = new_row(context, architecture_text(genotypes[i], setup_.space));
-      for (const Measurement& m : store.rows({.context = context, .architecture = row.architecture}))
+  static void store_given(MeasurementStore& store, const std::vector<Measurement>& rows) {
+    for (Measurement row : rows) {
+      for (const Measurement& m : store.rows({.context = row.context, .architecture = row.architecture}))
         row.replica = std::max(row.replica, m.replica + 1);
-      set_timing(row, timings[i]);
       while (!store.insert(row)) ++row.replica;  // another process has taken that one
     }
   }
 
-  std::string db_;
+  std::string db_, metric_ = "latency", shard_;
   std::vector<std::string> genotypes_;
   NetworkOptions network_;
   RunnerOptions runner_;

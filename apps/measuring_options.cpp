@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <sstream>
 
 #include "apps/command.h"
 #include "core/progress.h"
+#include "predictor/units.h"
 
 namespace ladarts {
 
@@ -26,15 +28,51 @@ void add_timing_options(CLI::App& app, MeasureOptions& options) {
       ->group(group);
 }
 
-std::vector<Timing> measure_in_turn(const LatencySetup& setup, std::span<const Genotype> genotypes,
-                                    int rounds, const std::string& title) {
-  Progress progress(title, int64_t(genotypes.size()) * rounds, {.unit = "timing"});
-  const auto timings = measure_in_turn(setup, genotypes, rounds, [&](int64_t done, double latest_ms) {
-    progress.update(done, fmt::format("last {:.3f} ms", latest_ms));
-  });
-  if (!timings) throw Interrupted("interrupted; nothing was written");
+void add_metric_option(CLI::App& app, std::string& metric) {
+  app.add_option("--metric", metric,
+                 "what is measured: latency (ms), peak_memory (MiB of the inference program), parameters and "
+                 "macs (millions) or energy (mJ of a run; needs a counter, see ladarts info)")
+      ->check(CLI::IsMember(metric_names()))
+      ->option_text(fmt::format("NAME [{}]", metric));
+}
+
+void read_shard(const std::string& text, MeasuringOptions& options) {
+  int parts[2] = {0, 0};
+  const char* at = text.data();
+  const char* const end = at + text.size();
+  for (int i = 0; i < 2; ++i) {
+    const auto [next, error] = std::from_chars(at, end, parts[i]);
+    const bool fits = error == std::errc() && (i == 0 ? next != end && *next == '/' : next == end);
+    require(fits, "[measure] shard '{}' should look like 2/4: the second of four", text);
+    at = next + 1;
+  }
+  require(parts[1] >= 1 && parts[0] >= 1 && parts[0] <= parts[1],
+          "[measure] shard '{}': shards are counted from 1 to their number", text);
+  options.shard = parts[0] - 1;
+  options.shards = parts[1];
+}
+
+std::vector<Measurement> measure_in_turn(const std::string& metric, const LatencySetup& setup,
+                                         std::span<const Genotype> genotypes, int rounds,
+                                         const std::string& title) {
+  const std::string unit = metric_info(metric).unit;
+  const bool exact = metric != "latency" && metric != "energy";
+  Progress progress(title, int64_t(genotypes.size()) * (exact ? 1 : rounds), {.unit = "measurement"});
+  const auto rows =
+      measure_metric_in_turn(metric, setup, genotypes, rounds, [&](int64_t done, double latest) {
+        progress.update(done, fmt::format("last {} {}", cost_text(latest), unit));
+      });
+  if (!rows) throw Interrupted("interrupted; nothing was written");
   progress.finish();
-  return *timings;
+  return *rows;
+}
+
+std::string with_unit(const std::string& name, const CostContext& context) {
+  return name + "_" + context.unit;
+}
+
+std::string cost_text(double cost) {
+  return std::abs(cost) >= 0.1 ? fmt::format("{:.3f}", cost) : fmt::format("{:.4g}", cost);
 }
 
 NetworkShape parse_network_text(const std::string& text, int image) {

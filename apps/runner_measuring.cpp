@@ -2,6 +2,7 @@
 
 #include "apps/command.h"
 #include "apps/format.h"
+#include "apps/measuring_options.h"
 #include "core/progress.h"
 #include "nas/architecture_measuring.h"
 
@@ -20,11 +21,6 @@ void add_runner_options(CLI::App& app, RunnerOptions& options) {
       ->option_text(fmt::format("X [{}]", options.timeout_s))
       ->needs(runner)
       ->group(group);
-  app.add_option("--runner-cost", options.cost, "what to keep of its answer: latency, energy or peak_memory")
-      ->check(CLI::IsMember({"latency", "energy", "peak_memory"}))
-      ->option_text("NAME [latency]")
-      ->needs(runner)
-      ->group(group);
   app.add_option("--device-name", options.device_name,
                  "name of what the command measures on; else what it calls its \"device\"")
       ->option_text("NAME")
@@ -32,18 +28,15 @@ void add_runner_options(CLI::App& app, RunnerOptions& options) {
       ->group(group);
 }
 
-std::unique_ptr<RunnerMeter> make_runner_meter(const RunnerOptions& options, const LatencySetup& setup,
-                                               const Genotype& trial) try {
-  return std::make_unique<RunnerMeter>(
-      RunnerSetup{.space = setup.space,
-                  .shape = setup.shape,
-                  .batch = setup.batch,
-                  .threads = setup.threads().threads(),
-                  .device_name = options.device_name,
-                  .cost = options.cost == "energy"        ? RunnerCost::energy
-                          : options.cost == "peak_memory" ? RunnerCost::peak_memory
-                                                          : RunnerCost::latency},
-      Runner(options.command, options.timeout_s), trial);
+std::unique_ptr<RunnerMeter> make_runner_meter(const RunnerOptions& options, const std::string& metric,
+                                               const LatencySetup& setup, const Genotype& trial) try {
+  return std::make_unique<RunnerMeter>(RunnerSetup{.space = setup.space,
+                                                   .shape = setup.shape,
+                                                   .batch = setup.batch,
+                                                   .threads = setup.threads().threads(),
+                                                   .device_name = options.device_name,
+                                                   .metric = metric},
+                                       Runner(options.command, options.timeout_s), trial);
 } catch (const MeasuringStopped&) {
   throw Interrupted("interrupted; nothing was measured");
 }
@@ -74,6 +67,7 @@ Json measure_given_by_runner(RunnerMeter& meter, const SearchSpace& space,
                              MeasurementStore* store) {
   Progress progress("measure", int64_t(genotypes.size()), {.unit = "architecture"});
   const CostContext context = meter.context();
+  const std::string cost = with_unit(context.metric, context);
   Json networks = Json::array();
   int64_t failed = 0;
   for (size_t i = 0; i < genotypes.size(); ++i) try {
@@ -83,16 +77,13 @@ Json measure_given_by_runner(RunnerMeter& meter, const SearchSpace& space,
       failed += !ok;
       Json network{{"name", names[i]}, {"genotype", to_text(genotypes[i], space)}, {"status", row.status}};
       if (ok) {
-        network[context.metric + "_" +
-                (context.unit == "mJ"    ? "mj"
-                 : context.unit == "MiB" ? "mib"
-                                         : "ms")] = row.median;
+        network[cost] = row.median;
         network["relative_spread"] = row.relative_spread;
         network["repeats"] = row.repeats;
       }
       networks.push_back(network);
       progress.update(int64_t(i) + 1,
-                      ok ? fmt::format("last {:.3f} {}", row.median, context.unit) : "last failed");
+                      ok ? fmt::format("last {} {}", cost_text(row.median), context.unit) : "last failed");
     } catch (const MeasuringStopped&) {
       throw Interrupted(store ? fmt::format("interrupted after {} of {} architectures, which were kept", i,
                                             genotypes.size())
@@ -112,10 +103,8 @@ std::string text_of_runner_result(const Json& r) {
       failures += fmt::format("{} failed: {}\n", text_of(n["name"]), text_of(n["status"]));
       continue;
     }
-    for (const char* field : {"latency_ms", "energy_mj", "peak_memory_mib"})
-      if (n.contains(field))
-        rows.push_back({text_of(n["name"]), fmt::format("{:.3f}", n[field].get<double>()),
-                        percent(n["relative_spread"].get<double>()), with_separators(n["repeats"])});
+    rows.push_back({text_of(n["name"]), cost_text(n[text_of(r["cost"])].get<double>()),
+                    percent(n["relative_spread"].get<double>()), with_separators(n["repeats"])});
   }
   return text_of(r["what"]) + "\n\n" +
          table({"architecture", text_of(r["metric"]) + " " + text_of(r["unit"]), "spread", "repeats"}, rows) +

@@ -16,7 +16,6 @@ namespace ladarts {
 struct RunnerOptions {
   std::string command;  // empty: no runner
   std::string device_name;
-  std::string cost = "latency";
   double timeout_s = 600;
 
   bool given() const { return !command.empty(); }
@@ -25,8 +24,8 @@ struct RunnerOptions {
 void add_runner_options(CLI::App& app, RunnerOptions& options);
 
 // Runs the command on `trial` once; throws Error where that fails, Interrupted.
-std::unique_ptr<RunnerMeter> make_runner_meter(const RunnerOptions& options, const LatencySetup& setup,
-                                               const Genotype& trial);
+std::unique_ptr<RunnerMeter> make_runner_meter(const RunnerOptions& options, const std::string& metric,
+                                               const LatencySetup& setup, const Genotype& trial);
 
 // Measures each once and keeps it in `store` (null: nowhere) as its next replica. What fails is a row with
 // its reason. `names` are those by which they were given. Throws Interrupted.

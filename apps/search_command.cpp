@@ -23,7 +23,9 @@ class SearchCommand : public Command {
     app.add_option("--predictor", predictor_,
                    "a file written by ladarts fit; needed for a lambda other than 0")
         ->option_text("FILE");
-    app.add_option("--lambda", lambda_, "weight of the predicted cost: loss per millisecond")
+    app.add_option("--lambda", lambda_,
+                   "weight of the predicted cost: loss per unit of the predictor (ms of latency or mJ of "
+                   "energy, MiB of memory, million parameters or MACs)")
         ->check(CLI::NonNegativeNumber)
         ->option_text("X [0]");
     app.add_flag("--any-device", any_device_, "accept a predictor of another device");

@@ -16,7 +16,7 @@ class VerifyCommand : public Command {
  public:
   std::string name() const override { return "verify"; }
   std::string summary() const override {
-    return "hold the predicted latency of architectures against the measured";
+    return "hold the predicted cost of architectures against the measured";
   }
   std::string example() const override {
     return "ladarts verify --predictor predictor.safetensors --genotype runs/search/genotype.json";
@@ -58,26 +58,29 @@ class VerifyCommand : public Command {
     setup_.batch = fitted.batch;
     ThreadPool pool(common.threads > 0 ? common.threads : fitted.threads);
     setup_.pool = &pool;
-    const CostContext context = latency_context(setup_);
+    const CostContext context = metric_context(fitted.metric, setup_);
     const Predictor predictor = load_predictor(
         predictor_, PredictorExpectation{context, encoding_names(setup_.space), any_device_}, setup_.device);
 
     FeatureMatrix features;
     for (const Genotype& g : genotypes) features.append(encode(g, setup_.space));
     const std::vector<double> predicted = predictor.regressor->predict(features);
-    const std::vector<Timing> timings = measure_in_turn(setup_, genotypes, rounds_, "verify");
-    return describe(context, predictor, genotypes, predicted, timings);
+    const std::vector<Measurement> measured =
+        measure_in_turn(fitted.metric, setup_, genotypes, rounds_, "verify");
+    return describe(context, predictor, genotypes, predicted, measured);
   }
 
   std::string text(const Json& r) const override {
     std::vector<std::vector<std::string>> rows;
+    const std::string unit = text_of(r["unit"]);
     for (const Json& n : r["networks"])
-      rows.push_back({text_of(n["name"]), fmt::format("{:.3f}", n["predicted_ms"].get<double>()),
-                      fmt::format("{:.3f}", n["measured_ms"].get<double>()),
+      rows.push_back({text_of(n["name"]), cost_text(n["predicted_" + unit].get<double>()),
+                      cost_text(n["measured_" + unit].get<double>()),
                       percent(n["relative_spread"].get<double>()),
                       fmt::format("{:+.1f}%", 100 * n["error"].get<double>())});
-    std::string out = text_of(r["what"]) + "\n\n" +
-                      table({"architecture", "predicted ms", "measured ms", "spread", "error"}, rows);
+    std::string out =
+        text_of(r["what"]) + "\n\n" +
+        table({"architecture", "predicted " + unit, "measured " + unit, "spread", "error"}, rows);
     const Json& report = r["report"];
     if (rows.size() > 1)
       out += fmt::format(
@@ -108,23 +111,25 @@ class VerifyCommand : public Command {
 
   Json describe(const CostContext& context, const Predictor& predictor,
                 const std::vector<Genotype>& genotypes, const std::vector<double>& predicted,
-                const std::vector<Timing>& timings) const {
+                const std::vector<Measurement>& rows) const {
     Json networks = Json::array();
     std::vector<double> measured;
     for (size_t i = 0; i < genotypes.size(); ++i) {
-      measured.push_back(timings[i].median_ms);
+      measured.push_back(rows[i].median);
       networks.push_back({{"name", names_[i]},
                           {"genotype", to_text(genotypes[i], setup_.space)},
-                          {"predicted_ms", predicted[i]},
-                          {"measured_ms", measured[i]},
-                          {"relative_spread", timings[i].relative_spread},
-                          {"noisy", timings[i].noisy},
+                          {with_unit("predicted", context), predicted[i]},
+                          {with_unit("measured", context), measured[i]},
+                          {"relative_spread", rows[i].relative_spread},
+                          {"noisy", rows[i].noisy},
                           {"error", predicted[i] / measured[i] - 1}});
     }
     const ErrorReport report = error_report(predicted, measured);
     const ErrorReport& held_out =
         predictor.regressor->kind() == "mlp" ? predictor.report.mlp : predictor.report.additive;
     const Json result{{"what", context.str()},
+                      {"metric", context.metric},
+                      {"unit", context.unit},
                       {"networks", networks},
                       {"report", Json::parse(nlohmann::json(report).dump())},
                       {"fitted_error", held_out.mean_relative_error}};

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <limits>
+#include <set>
 
 #include "core/error.h"
 #include "core/memory_plan.h"
@@ -139,6 +140,14 @@ void plan_values(const Graph& graph, const std::vector<uint8_t>& live, Plan& pla
   }
 }
 
+size_t bytes_of_buffers(const std::vector<Storage>& storages) {
+  std::set<const Buffer*> buffers;
+  size_t bytes = 0;
+  for (const Storage& s : storages)
+    if (buffers.insert(s.buffer().get()).second) bytes += s.buffer()->bytes();
+  return bytes;
+}
+
 Plan make_plan(const Graph& graph, const CompileOptions& options) {
   require(device_backend(graph.device().kind) != nullptr,
           "[compile] device {}: this build has no such device", graph.device().str());
@@ -190,6 +199,7 @@ Plan make_plan(const Graph& graph, const CompileOptions& options) {
   plan.memory = plan_memory(requests);
   state.stats.nodes = int(plan.executed.size());
   state.stats.arena_bytes = plan.memory.bytes;
+  state.stats.bound_bytes = bytes_of_buffers(state.kept_alive);
   return plan;
 }
 

@@ -27,6 +27,9 @@ struct ProgramStats {
   int nodes = 0;           // executed per run
   int nodes_removed = 0;   // dead ones
   size_t arena_bytes = 0;  // planned activations and scratch
+  // Storages that the program reads or writes, such as parameters, inputs and outputs: whole buffers, each
+  // counted once.
+  size_t bound_bytes = 0;
   size_t value_bytes = 0;  // sum of all planned values, before sharing memory
   double flops = 0;        // by definition of the ops
   double bytes_moved = 0;  // operands of all nodes

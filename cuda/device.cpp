@@ -98,12 +98,15 @@ class Backend : public DeviceBackend {
     cudaRuntimeGetVersion(&runtime);
     cudaDeviceGetAttribute(&clock, cudaDevAttrClockRate, device.index);
     cudaDeviceGetAttribute(&memory_clock, cudaDevAttrMemoryClockRate, device.index);
+    char pci[32] = {};  // "0000:3b:00.0"
+    check(cudaDeviceGetPCIBusId(pci, sizeof pci, device.index), "asking for its PCI bus");
     auto version = [](int v) { return fmt::format("{}.{}", v / 1000, v % 1000 / 10); };
     return {{"name", p.name},
             {"compute capability", fmt::format("{}.{}", p.major, p.minor)},
             {"multiprocessors", fmt::format("{}", p.multiProcessorCount)},
             {"memory", fmt::format("{:.0f} MiB, {:.0f} MiB free", mib(total), mib(free))},
             {"clocks at most", fmt::format("{} MHz, memory {} MHz", clock / 1000, memory_clock / 1000)},
+            {"PCI bus", pci},
             {"driver", "CUDA " + version(driver)},
             {"runtime", "CUDA " + version(runtime)}};
   }

@@ -42,22 +42,28 @@ class ArchitectureMeasuring {
     require(uint64_t(options.begin + options.count) <= sampler_.size(),
             "[measure] samples {} to {} of space '{}', which has {} different architectures", options.begin,
             options.begin + options.count - 1, space.name, sampler_.size());
+    require(options.shards >= 1 && options.shard >= 0 && options.shard < options.shards,
+            "[measure] shard {} of {}", options.shard + 1, options.shards);
     present_ = store.architectures({.context = context_, .status = "ok", .replica = 0});
   }
 
   MeasuringSummary run() {
     const Clock::time_point start = Clock::now();
     const double setup_before = meter_.setup_seconds();
-    summary_.requested = options_.count;
-    for (int64_t i = 0; i < options_.count; ++i) {
+    std::vector<int64_t> indices;
+    for (int64_t index = options_.begin; index < options_.begin + options_.count; ++index)
+      if (index % options_.shards == options_.shard) indices.push_back(index);
+    require(!indices.empty(), "[measure] shard {} of {} holds none of {} samples", options_.shard + 1,
+            options_.shards, options_.count);
+    summary_.requested = int64_t(indices.size());
+    first_index_ = indices[0];
+    for (size_t i = 0; i < indices.size() && !summary_.interrupted; ++i) {
       summary_.interrupted = interrupted();
-      if (summary_.interrupted) break;
-      try {
-        sample(i);
-      } catch (const MeasuringStopped&) {
-        summary_.interrupted = true;
-        break;
-      }
+      if (!summary_.interrupted) try {
+          sample(indices[i], int64_t(i) + 1);
+        } catch (const MeasuringStopped&) {
+          summary_.interrupted = true;
+        }
     }
     summary_.seconds = seconds_since(start);
     summary_.setup_seconds = meter_.setup_seconds() - setup_before;
@@ -67,11 +73,10 @@ class ArchitectureMeasuring {
   }
 
  private:
-  void sample(int64_t i) {
-    const int64_t index = options_.begin + i;
+  void sample(int64_t index, int64_t number) {
     const Genotype genotype = sampler_.at(uint64_t(index));
     const std::string text = architecture_text(genotype, space_);
-    if (i == 0) reference_ = text;
+    if (number == 1) reference_ = text;
     Measurement row;
     if (present_.count(text)) {
       ++summary_.present;
@@ -85,7 +90,7 @@ class ArchitectureMeasuring {
       summary_.noisy += row.noisy;
       if (takes_replicas() && done % options_.reference_every == 0) measure_reference();
     }
-    if (options_.progress) options_.progress(i + 1, options_.count, row);
+    if (options_.progress) options_.progress(number, summary_.requested, row);
   }
 
   // Architectures that cannot run, for want of memory for example, are stored with the reason.
@@ -114,7 +119,7 @@ class ArchitectureMeasuring {
   void measure_reference() {
     const auto before = store_.rows({.context = context_, .architecture = reference_});
     if (before.empty()) return;
-    Measurement row = measure_row(parse_genotype(reference_, space_), options_.begin);
+    Measurement row = measure_row(parse_genotype(reference_, space_), first_index_);
     for (const Measurement& m : before) row.replica = std::max(row.replica, m.replica + 1);
     store_.insert(row);
   }
@@ -135,6 +140,7 @@ class ArchitectureMeasuring {
   ArchitectureSampler sampler_;
   CostContext context_;
   std::set<std::string> present_;
+  int64_t first_index_ = 0;
   std::string reference_;
   std::vector<double> spreads_;
   MeasuringSummary summary_;

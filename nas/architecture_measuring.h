@@ -17,19 +17,21 @@ struct MeasuringOptions {
   uint64_t seed = 0;  // of the sampler
   int64_t begin = 0;  // the first sample index
   int64_t count = 1000;
-  // After so many new measurements the first architecture is measured once more: how much its replicas differ
-  // is the noise floor, below which no predictor can get. 0, or a deterministic meter: never.
+  // Only the samples whose index is `shard` modulo `shards`: every sample is in exactly one shard.
+  int shard = 0, shards = 1;
+  // After so many new measurements the first architecture (of the shard) is measured once more: how much its
+  // replicas differ is the noise floor, below which no predictor can get. 0, or a deterministic meter: never.
   int reference_every = 40;
   // Called after each sample, present ones included.
   std::function<void(int64_t done, int64_t total, const Measurement& latest)> progress = {};
 };
 
 struct MeasuringSummary {
-  int64_t requested = 0;
-  int64_t present = 0;   // found in the store
-  int64_t measured = 0;  // new
-  int64_t failed = 0;    // new, stored with the error as their status
-  int64_t noisy = 0;     // new, on a machine that was slowed: Timing::noisy
+  int64_t requested = 0;  // in this shard
+  int64_t present = 0;    // found in the store
+  int64_t measured = 0;   // new
+  int64_t failed = 0;     // new, stored with the error as their status
+  int64_t noisy = 0;      // new, on a machine that was slowed: Timing::noisy
   bool interrupted = false;
   double seconds = 0;
   double setup_seconds = 0;  // of these, before measuring proper
@@ -40,8 +42,9 @@ struct MeasuringSummary {
   int64_t replicas = 0;
 };
 
-// Measures architectures begin .. begin + count - 1 of the sampler and stores each as it is done. Those in
-// the store are skipped, so that interrupted work continues. Stops early once interrupted().
+// Measures architectures begin .. begin + count - 1 of the sampler, or the shard of these, and stores each as
+// it is done. Those in the store are skipped, so that interrupted work continues. Stops early once
+// interrupted().
 MeasuringSummary measure_architectures(MeasurementStore& store, const SearchSpace& space,
                                        ArchitectureMeter& meter, const MeasuringOptions& options);
 // By a LatencyMeter.

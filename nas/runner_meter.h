@@ -11,15 +11,13 @@
 
 namespace ladarts {
 
-enum class RunnerCost : uint8_t { latency, energy, peak_memory };
-
 struct RunnerSetup {
   SearchSpace space;
   NetworkShape shape{};
   int batch = 1;
-  int threads = 1;               // what {threads} becomes
-  std::string device_name = {};  // empty: the device that the runner names
-  RunnerCost cost = RunnerCost::latency;
+  int threads = 1;                 // what {threads} becomes
+  std::string device_name = {};    // empty: the device that the runner names
+  std::string metric = "latency";  // or "energy", "peak_memory": what is kept of its answer
 };
 
 class RunnerMeter : public ArchitectureMeter {

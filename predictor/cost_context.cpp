@@ -7,10 +7,14 @@
 namespace ladarts {
 
 std::string CostContext::str() const {
-  return fmt::format("{} in {}, {}, {}, batch {}, {}x{}, on {} ({}, {} thread{}, {}{}), {}{}", metric, unit,
+  const std::string program =
+      library_version.empty() ? "" : (device_kind == "runner" ? ", by " : ", ladarts ") + library_version;
+  if (device_kind == kAnyDevice)
+    return fmt::format("{} in {}, {}, {}, {}x{}, on any device{}", metric, unit, space, network, image_size,
+                       image_size, program);
+  return fmt::format("{} in {}, {}, {}, batch {}, {}x{}, on {} ({}, {} thread{}, {}{}{}){}", metric, unit,
                      space, network, batch, image_size, image_size, device, device_kind, threads,
-                     threads == 1 ? "" : "s", isa.empty() ? "" : isa + ", ", precision,
-                     device_kind == "runner" ? "by " : "ladarts ", library_version);
+                     threads == 1 ? "" : "s", isa, isa.empty() ? "" : ", ", precision, program);
 }
 
 void to_json(nlohmann::json& j, const CostContext& c) {

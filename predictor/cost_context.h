@@ -7,6 +7,9 @@
 
 namespace ladarts {
 
+// The device, kind and instruction set of costs that depend on none of these, such as parameters.
+inline constexpr const char* kAnyDevice = "any";
+
 struct CostContext {
   std::string metric = "latency";
   std::string unit = "ms";
@@ -20,8 +23,9 @@ struct CostContext {
   std::string device_kind = {};  // "cpu", "cuda", or "runner": what a command reached
   int threads = 1;
   std::string precision = "f32";
-  std::string isa = {};              // instruction set of the kernels: "avx2"; empty for a runner
-  std::string library_version = {};  // of ladarts; of a runner's library, with its name
+  std::string isa = {};  // instruction set of the kernels: "avx2"; empty for a runner
+  // Of ladarts; of a runner's library, with its name. Empty: measured by something else, and imported.
+  std::string library_version = {};
 
   bool operator==(const CostContext&) const = default;
   // "latency in ms, darts, channels=36 layers=20 classes=10, batch 1, 32x32, on AMD EPYC 7B13 (cpu, 2

@@ -90,6 +90,7 @@ std::string library_commit() {
 
 void describe_device(CostContext& context, Device device, int threads) {
   context.library_version = library_version();
+  if (context.device_kind == kAnyDevice) return;
   if (device.kind == DeviceKind::cuda) {
     for (const auto& [what, value] : device_backend(device.kind)->describe(device)) {
       if (what == "name") context.device = value;

@@ -15,7 +15,7 @@ namespace ladarts {
 namespace {
 
 constexpr int64_t kApplicationId = 0x6c614d73;  // "laMs": tells our files from other SQLite databases
-constexpr int64_t kSchemaVersion = 1;
+constexpr int64_t kSchemaVersion = 2;
 
 constexpr const char* kSchema = R"sql(
 CREATE TABLE contexts (
@@ -40,8 +40,14 @@ CREATE TABLE measurements (
   sample_index INTEGER NOT NULL,
   commit_id TEXT NOT NULL, governor TEXT NOT NULL, clock_mhz REAL NOT NULL, hostname TEXT NOT NULL,
   utc_time TEXT NOT NULL,
+  details TEXT NOT NULL DEFAULT '{}',
   UNIQUE (context_id, architecture, replica)
 );
+)sql";
+
+// From version 1 to 2.
+constexpr const char* kMigration = R"sql(
+ALTER TABLE measurements ADD COLUMN details TEXT NOT NULL DEFAULT '{}';
 )sql";
 
 constexpr const char* kContextColumns =
@@ -51,7 +57,10 @@ constexpr int kContextColumnCount = 12;
 
 constexpr const char* kRowColumns =
     "architecture, replica, median, relative_spread, min, mean, repeats, warmup_runs, disturbed_runs, "
-    "noisy, status, seed, sample_index, commit_id, governor, clock_mhz, hostname, utc_time";
+    "noisy, status, seed, sample_index, commit_id, governor, clock_mhz, hostname, utc_time, details";
+constexpr const char* kRowColumnsOfVersion1 =
+    "architecture, replica, median, relative_spread, min, mean, repeats, warmup_runs, disturbed_runs, "
+    "noisy, status, seed, sample_index, commit_id, governor, clock_mhz, hostname, utc_time, '{}'";
 
 void bind_context(sqlite::Statement& s, const CostContext& c) {
   s.bind(0, c.metric).bind(1, c.unit).bind(2, c.space).bind(3, c.network);
@@ -83,7 +92,7 @@ void bind_row(sqlite::Statement& s, int64_t context_id, const Measurement& m) {
   s.bind(10, int64_t(m.noisy)).bind(11, m.status);
   s.bind(12, int64_t(m.seed)).bind(13, m.sample_index);
   s.bind(14, m.commit).bind(15, m.governor).bind(16, m.clock_mhz).bind(17, m.hostname);
-  s.bind(18, m.utc_time.empty() ? utc_now() : m.utc_time);
+  s.bind(18, m.utc_time.empty() ? utc_now() : m.utc_time).bind(19, m.details);
 }
 
 Measurement read_row(const sqlite::Statement& s, int first) {
@@ -107,6 +116,7 @@ Measurement read_row(const sqlite::Statement& s, int first) {
   m.clock_mhz = s.real(first + 16);
   m.hostname = s.text(first + 17);
   m.utc_time = s.text(first + 18);
+  m.details = s.text(first + 19);
   return m;
 }
 
@@ -176,24 +186,27 @@ int64_t user_tables(sqlite::Database& db) {
   return db.query_int("SELECT count(*) FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%'");
 }
 
-// Whether the file is a store of this schema; false where it is empty. Throws Error for anything else.
-bool has_schema(sqlite::Database& db) {
+// The version of the store's schema; 0 where the file is empty. Throws Error for anything else.
+int64_t schema_version(sqlite::Database& db) {
   const std::string path = db.path().string();
-  if (user_tables(db) == 0) return false;
+  if (user_tables(db) == 0) return 0;
   require(db.query_int("PRAGMA application_id") == kApplicationId,
           "[store] '{}' is an SQLite database of another program; give another path", path);
   const int64_t version = db.query_int("PRAGMA user_version");
   require(version <= kSchemaVersion,
           "[store] '{}' has schema {}, written by a newer ladarts; this one reads up to {}: update ladarts",
           path, version, kSchemaVersion);
-  return true;
+  require(version >= 1, "[store] '{}' is damaged: it has tables, but no schema version", path);
+  return version;
 }
 
+// Makes the tables, or those of an older version into ours.
 void prepare_schema(sqlite::Database& db) {
-  if (has_schema(db)) return;
+  if (schema_version(db) == kSchemaVersion) return;
   sqlite::Transaction transaction(db);
-  if (has_schema(db)) return;  // another process was faster
-  db.exec(kSchema);
+  const int64_t version = schema_version(db);  // another process may have been faster
+  if (version == kSchemaVersion) return;
+  db.exec(version == 0 ? kSchema : kMigration);
   db.exec(fmt::format("PRAGMA application_id={}; PRAGMA user_version={}", kApplicationId, kSchemaVersion));
   transaction.commit();
 }
@@ -231,12 +244,15 @@ MeasurementStore::MeasurementStore(const std::filesystem::path& path, Access acc
                                                           : sqlite::Mode::read_write;
   db_ = std::make_unique<sqlite::Database>(path, mode, busy_timeout_ms);
   if (access == Access::create) {
-    has_schema(*db_);  // a file of another program is refused before anything is changed in it
+    schema_version(*db_);  // a file of another program is refused before anything is changed in it
     use_write_ahead_log(*db_);
     prepare_schema(*db_);
   } else {
-    require(has_schema(*db_), "[store] '{}' is empty; measure some architectures first", path.string());
+    require(schema_version(*db_) > 0, "[store] '{}' is empty; measure some architectures first",
+            path.string());
+    if (access == Access::existing) prepare_schema(*db_);
   }
+  schema_ = schema_version(*db_);
   if (access != Access::read_only) db_->exec("PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON");
 }
 
@@ -251,14 +267,15 @@ bool MeasurementStore::insert(const Measurement& row) {
 int64_t MeasurementStore::insert(std::span<const Measurement> rows) {
   sqlite::Transaction transaction(*db_);
   sqlite::Statement add(*db_, fmt::format("INSERT INTO measurements (context_id, {0}) VALUES "
-                                          "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) "
+                                          "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) "
                                           "ON CONFLICT DO UPDATE SET ({0}) = (excluded.architecture, "
                                           "excluded.replica, excluded.median, excluded.relative_spread, "
                                           "excluded.min, excluded.mean, excluded.repeats, "
                                           "excluded.warmup_runs, excluded.disturbed_runs, excluded.noisy, "
                                           "excluded.status, excluded.seed, "
                                           "excluded.sample_index, excluded.commit_id, excluded.governor, "
-                                          "excluded.clock_mhz, excluded.hostname, excluded.utc_time) "
+                                          "excluded.clock_mhz, excluded.hostname, excluded.utc_time, "
+                                          "excluded.details) "
                                           "WHERE measurements.status <> 'ok'",
                                           kRowColumns));
   int64_t added = 0, id = 0;
@@ -277,7 +294,8 @@ int64_t MeasurementStore::insert(std::span<const Measurement> rows) {
 
 std::vector<Measurement> MeasurementStore::rows(const MeasurementFilter& filter) const {
   const Where where(filter);
-  sqlite::Statement s(*db_, where.select(fmt::format("{}, measurements.id, {}", kContextColumns, kRowColumns),
+  const char* columns = schema_ == 1 ? kRowColumnsOfVersion1 : kRowColumns;
+  sqlite::Statement s(*db_, where.select(fmt::format("{}, measurements.id, {}", kContextColumns, columns),
                                          "ORDER BY sample_index, measurements.id"));
   where.bind(s);
   std::vector<Measurement> result;

@@ -45,6 +45,9 @@ struct Measurement {
   double clock_mhz = 0;  // 0 where unreadable
   std::string hostname;
   std::string utc_time;  // "2026-01-31T23:59:59Z"; filled by insert() where empty
+  // What else is known of how it was measured, as a JSON object: the counter of an energy, the table that an
+  // imported row comes from.
+  std::string details = "{}";
 };
 
 // Empty fields match everything.
@@ -88,6 +91,7 @@ class MeasurementStore {
  private:
   std::filesystem::path path_;
   std::unique_ptr<sqlite::Database> db_;
+  int64_t schema_ = 0;  // of the file: an older one is read as it is, and migrated where it may be written
 };
 
 }  // namespace ladarts

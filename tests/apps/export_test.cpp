@@ -222,12 +222,12 @@ TEST_CASE("measure by a runner: given architectures, energy and memory", "[apps]
       "echo '{\"latency_ms\": 2, \"energy_mj\": 5, \"peak_memory_mib\": 6.5, \"device\": \"board\"}'");
   const auto given =
       with({"measure", "--genotype", "DARTS_V1", "DARTS_V2", "--db", db, "--runner", runner}, kSmall);
-  const Json energy = run(with(given, {"--runner-cost", "energy", "--json"})).json();
-  CHECK(energy["networks"][0]["energy_mj"] == 5);
+  const Json energy = run(with(given, {"--metric", "energy", "--json"})).json();
+  CHECK(energy["networks"][0]["energy_mJ"] == 5);
   CHECK(energy["failed"] == 1);
   CHECK_THAT(energy["networks"][1]["status"].get<std::string>(),
              ContainsSubstring("exit status 1: too large"));
-  const ProgramResult memory = run(with(given, {"--runner-cost", "peak_memory"}));
+  const ProgramResult memory = run(with(given, {"--metric", "peak_memory"}));
   CHECK(memory.code == 0);
   CHECK_THAT(memory.out, ContainsSubstring("peak_memory MiB"));
   CHECK_THAT(memory.out, ContainsSubstring("6.500"));
@@ -235,4 +235,8 @@ TEST_CASE("measure by a runner: given architectures, energy and memory", "[apps]
   REQUIRE(rows.size() == 3);
   CHECK(rows[0].context.unit == "mJ");
   CHECK(rows[1].context.metric == "peak_memory");
+  CHECK_THAT(rows[1].details, ContainsSubstring("\"latency_ms\":2.0"));
+  const ProgramResult macs = run(with(given, {"--metric", "macs"}));
+  CHECK(macs.code == 1);
+  CHECK_THAT(macs.err, ContainsSubstring("leave out --runner"));
 }

@@ -173,12 +173,36 @@ TEST_CASE("store: files that are no store are refused and left alone", "[predict
   run_sql(folder / "other.db", "UPDATE notes SET t = 'kept'");
 
   { MeasurementStore(folder / "newer.db").insert(example(1)); }
-  run_sql(folder / "newer.db", "PRAGMA user_version = 2");
+  run_sql(folder / "newer.db", "PRAGMA user_version = 99");
   CHECK_THROWS_WITH(MeasurementStore(folder / "newer.db"), ContainsSubstring("newer ladarts"));
 
   std::ofstream(folder / "empty.db");
   CHECK_THROWS_WITH(MeasurementStore(folder / "empty.db", Access::read_only), ContainsSubstring("is empty"));
   CHECK(MeasurementStore(folder / "empty.db").insert(example(1)));
+}
+
+TEST_CASE("store: a file of the first schema is read as it is, and migrated where it is written",
+          "[predictor][store]") {
+  const TempFolder folder;
+  const fs::path path = folder / "old.db";
+  { MeasurementStore(path).insert(std::vector{example(1), example(2)}); }
+  run_sql(path, "ALTER TABLE measurements DROP COLUMN details; PRAGMA user_version = 1");
+  {
+    const MeasurementStore old(path, MeasurementStore::Access::read_only);
+    REQUIRE(old.rows().size() == 2);
+    CHECK(old.rows()[1].median == example(2).median);
+    CHECK(old.rows()[1].details == "{}");
+  }
+  Measurement m = example(3);
+  m.details = R"({"counter":"x"})";
+  for (const auto access : {MeasurementStore::Access::existing, MeasurementStore::Access::create}) {
+    MeasurementStore store(path, access);
+    store.insert(m);
+    REQUIRE(store.rows().size() == 3);
+    CHECK(store.rows()[0].details == "{}");
+    CHECK(store.rows()[2].details == m.details);
+    CHECK_NOTHROW(store.verify());
+  }
 }
 
 TEST_CASE("store: damage is found and named", "[predictor][store]") {
