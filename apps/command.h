@@ -37,6 +37,7 @@ std::unique_ptr<Command> make_search_command();
 std::unique_ptr<Command> make_derive_command();
 std::unique_ptr<Command> make_train_command();
 std::unique_ptr<Command> make_eval_command();
+std::unique_ptr<Command> make_export_command();
 std::unique_ptr<Command> make_verify_command();
 std::unique_ptr<Command> make_run_command();
 std::unique_ptr<Command> make_bench_command();

@@ -4,8 +4,10 @@
 #include "apps/format.h"
 #include "apps/measuring_options.h"
 #include "apps/network_options.h"
+#include "apps/runner_measuring.h"
 #include "core/clock.h"
 #include "core/progress.h"
+#include "nas/sampler.h"
 
 namespace ladarts {
 namespace {
@@ -18,7 +20,9 @@ class MeasureCommand : public Command {
   std::string summary() const override { return "measure the latency of sampled or given architectures"; }
   std::string example() const override {
     return "ladarts measure --db latency.db --count 1000 --channels 16 --layers 8\n"
-           "  ladarts measure --genotype DARTS_V2 PC_DARTS_cifar";
+           "  ladarts measure --genotype DARTS_V2 PC_DARTS_cifar\n"
+           "  ladarts measure --db phone.db --count 200 --device-name \"my phone\" \\\n"
+           "      --runner \"./on_phone.sh {model} {batch}\"";
   }
 
   void declare(CLI::App& app) override {
@@ -44,6 +48,9 @@ class MeasureCommand : public Command {
         ->option_text("N [1]");
     add_timing_options(app, setup_);
     add_network_options(app, network_);
+    add_runner_options(app, runner_);
+    for (const char* name : {"--max-repeats", "--seconds-each", "--target-error"})
+      timing_options_.push_back(app.get_option(name));
   }
 
   Json run(const CommonOptions& common) override {
@@ -52,11 +59,18 @@ class MeasureCommand : public Command {
     setup_.device = Device::parse(common.device);
     setup_.measure.min_repeats = std::min(setup_.measure.min_repeats, setup_.measure.max_repeats);
     options_.seed = common.seed;
+    for (const CLI::Option* option : timing_options_)
+      require(!runner_.given() || option->count() == 0,
+              "[measure] {} has no effect with --runner: the command decides how often it runs a network",
+              option->get_name());
+    require(!runner_.given() || metric_ == "latency" || metric_ == "energy" || metric_ == "peak_memory",
+            "[measure] no runner is needed for the {} of a network: leave out --runner", metric_);
     if (!shard_.empty()) read_shard(shard_, options_);
     return genotypes_.empty() ? measure_samples() : measure_given();
   }
 
   std::string text(const Json& r) const override {
+    if (r.contains("runner")) return text_of_runner_result(r);
     std::string out = text_of(r["what"]) + "\n\n";
     if (r.contains("networks")) {
       std::vector<std::vector<std::string>> rows;
@@ -83,16 +97,19 @@ class MeasureCommand : public Command {
  private:
   Json measure_samples() {
     require(!db_.empty(), "[measure] sampled architectures are kept in a file; name it by --db");
-    const auto meter = make_meter(metric_, setup_);
-    const CostContext context = meter->context();
+    if (!runner_.given())
+      metric_context(metric_, setup_);  // refuses impossible sizes before the file is made
     MeasurementStore store(db_);
+    const std::unique_ptr<ArchitectureMeter> meter = sample_meter();
+    const CostContext context = meter->context();
     const int64_t in_shard =  // whole rounds, and one more where the shard comes in the rest
         options_.count / options_.shards +
         ((options_.shard - options_.begin % options_.shards + options_.shards) % options_.shards <
          options_.count % options_.shards);
     Progress progress("measure", in_shard, {.unit = "architecture"});
     options_.progress = [&](int64_t done, int64_t, const Measurement& latest) {
-      progress.update(done, latest.median > 0
+      progress.update(done, latest.status != "ok" ? "last failed"
+                            : latest.median > 0
                                 ? fmt::format("last {} {}", cost_text(latest.median), context.unit)
                                 : "present");
     };
@@ -115,11 +132,20 @@ class MeasureCommand : public Command {
             {"replicas", s.replicas}};
   }
 
+  std::unique_ptr<ArchitectureMeter> sample_meter() const {
+    if (!runner_.given()) return make_meter(metric_, setup_);
+    const Genotype first = ArchitectureSampler(setup_.space, options_.seed).at(uint64_t(options_.begin));
+    return make_runner_meter(runner_, metric_, setup_, first);
+  }
+
   Json measure_given() {
     std::vector<Genotype> genotypes;
     for (const std::string& g : genotypes_) genotypes.push_back(parse_genotype(g, setup_.space));
     std::optional<MeasurementStore> store;  // opened first: a wrong path is not found out after the work
     if (!db_.empty()) store.emplace(db_);
+    if (runner_.given())
+      return measure_given_by_runner(*make_runner_meter(runner_, metric_, setup_, genotypes.front()),
+                                     setup_.space, genotypes, genotypes_, store ? &*store : nullptr);
     const std::vector<Measurement> rows = measure_in_turn(metric_, setup_, genotypes, kRounds, "measure");
     const CostContext& context = rows[0].context;
     const std::string cost = with_unit(metric_, context);
@@ -150,6 +176,8 @@ class MeasureCommand : public Command {
   std::string db_, metric_ = "latency", shard_;
   std::vector<std::string> genotypes_;
   NetworkOptions network_;
+  RunnerOptions runner_;
+  std::vector<CLI::Option*> timing_options_;
   LatencySetup setup_;
   MeasuringOptions options_;
 };

@@ -65,10 +65,12 @@ class ArchitectureMeasuring {
     summary_.requested = int64_t(indices.size());
     first_index_ = indices[0];
     for (size_t i = 0; i < indices.size() && !summary_.interrupted; ++i) {
-      if (interrupted())
-        summary_.interrupted = true;
-      else
-        sample(indices[i], int64_t(i) + 1);
+      summary_.interrupted = interrupted();
+      if (!summary_.interrupted) try {
+          sample(indices[i], int64_t(i) + 1);
+        } catch (const MeasuringStopped&) {
+          summary_.interrupted = true;
+        }
     }
     summary_.seconds = watch_.seconds();
     summary_.setup_seconds = meter_.setup_seconds() - setup_before;

@@ -8,6 +8,9 @@
 
 namespace ladarts {
 
+// Thrown by a meter that interrupted() stopped in the midst of an architecture. Nothing of that is stored.
+struct MeasuringStopped {};
+
 class ArchitectureMeter {
  public:
   virtual ~ArchitectureMeter() = default;
@@ -15,7 +18,7 @@ class ArchitectureMeter {
   virtual CostContext context() const = 0;
   // Fills in row's median, spread, repeats and whatever else is known of how it was measured; identity,
   // origin and machine are filled in already. Throws Error where this architecture cannot be measured: the
-  // campaign then stores the reason as the row's status.
+  // campaign then stores the reason as the row's status. Throws MeasuringStopped.
   virtual void measure(const Genotype& genotype, Measurement& row) = 0;
   // Whether measuring again gives the same cost to the last bit. The campaign takes no replicas then.
   virtual bool deterministic() const { return false; }

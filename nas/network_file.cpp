@@ -49,6 +49,19 @@ void save_network(const std::filesystem::path& path, const NetworkConfig& config
                   {{"format", kFormat}, {"network", to_json(config).dump()}, {"facts", facts.dump()}});
 }
 
+Json to_json(const Normalisation& n) {
+  return {{"mean", n.mean}, {"deviation", n.deviation}};
+}
+
+std::optional<Normalisation> LoadedNetwork::normalisation() const {
+  if (!facts.is_object() || !facts.contains("normalisation")) return std::nullopt;
+  JsonFields fields(facts["normalisation"], "normalisation of the trained network");
+  using Channels = std::array<float, kImageChannels>;
+  Normalisation n{fields.get<Channels>("mean"), fields.get<Channels>("deviation")};
+  fields.finish();
+  return n;
+}
+
 LoadedNetwork load_network(const std::filesystem::path& path, Device device) {
   const auto metadata = load_tensors(path).metadata;
   const auto format = metadata.find("format");

@@ -4,8 +4,10 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 
 #include "core/json_file.h"
+#include "nas/data/dataset.h"
 #include "nas/network.h"
 
 namespace ladarts {
@@ -21,7 +23,10 @@ struct LoadedNetwork {
   NetworkConfig config;
   std::unique_ptr<ParameterSet> params, buffers;
   Json facts;  // as saved: accuracy, training
+  // How its images were normalised; empty for a network that was saved without that.
+  std::optional<Normalisation> normalisation() const;
 };
+Json to_json(const Normalisation& normalisation);  // the value of "normalisation" among the facts
 LoadedNetwork load_network(const std::filesystem::path& path, Device device = {});
 
 }  // namespace ladarts

@@ -97,6 +97,7 @@ class TrainRun {
         steps_(config_),
         evaluator_(config.network, steps_.params, steps_.buffers, test, 100, config.test_images),
         log_(run_.file("epochs.jsonl")),
+        normalisation_(train.normalisation),
         loader_(train.dataset, train.normalisation, first_images(train.dataset->count(), config.train_images),
                 {.batch_size = config.batch,
                  .augmentation = Augmentation::cifar(config.cutout),
@@ -207,7 +208,9 @@ class TrainRun {
                       {"test_images", outcome.test.images},
                       {"parameters", counts.parameters},
                       {"multiply_accumulates", counts.multiply_accumulates}};
-    save_network(run_.file("network.safetensors"), config_.network, steps_.params, steps_.buffers, result);
+    Json facts = result;  // what an exported network has to tell its caller
+    facts["normalisation"] = to_json(normalisation_);
+    save_network(run_.file("network.safetensors"), config_.network, steps_.params, steps_.buffers, facts);
     write_json_file(run_.file("result.json"), result);
   }
 
@@ -216,6 +219,7 @@ class TrainRun {
   TrainSteps steps_;
   Evaluator evaluator_;
   JsonlLog log_;
+  Normalisation normalisation_;
   BatchLoader loader_;
   int epoch_ = 0;
   int64_t step_ = 0;  // within the epoch

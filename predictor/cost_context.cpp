@@ -7,7 +7,8 @@
 namespace ladarts {
 
 std::string CostContext::str() const {
-  const std::string program = library_version.empty() ? "" : ", ladarts " + library_version;
+  const std::string program =
+      library_version.empty() ? "" : (device_kind == "runner" ? ", by " : ", ladarts ") + library_version;
   if (device_kind == kAnyDevice)
     return fmt::format("{} in {}, {}, {}, {}x{}, on any device{}", metric, unit, space, network, image_size,
                        image_size, program);

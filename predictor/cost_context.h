@@ -20,11 +20,12 @@ struct CostContext {
   int image_size = 32;  // height and width of the input
 
   std::string device = {};       // model name: "AMD EPYC 7B13"
-  std::string device_kind = {};  // "cpu", "cuda"
+  std::string device_kind = {};  // "cpu", "cuda", or "runner": what a command reached
   int threads = 1;
   std::string precision = "f32";
-  std::string isa = {};              // instruction set of the kernels: "avx2"
-  std::string library_version = {};  // empty: measured by something else, and imported
+  std::string isa = {};  // instruction set of the kernels: "avx2"; empty for a runner
+  // Of ladarts; of a runner's library, with its name. Empty: measured by something else, and imported.
+  std::string library_version = {};
 
   bool operator==(const CostContext&) const = default;
   // "latency in ms, darts, channels=36 layers=20 classes=10, batch 1, 32x32, on AMD EPYC 7B13 (cpu, 2

@@ -6,7 +6,7 @@ set -euo pipefail
 packages=(cmake ninja-build g++ libfmt-dev libcli11-dev nlohmann-json3-dev libsqlite3-dev catch2)
 case "${1:-}" in
   "") ;;
-  --dev) packages+=(ccache clang-format binutils) ;;
+  --dev) packages+=(ccache clang-format binutils python3-venv) ;;
   *)
     sed -n '2,3s/^# //p' "$0" >&2
     exit 2
