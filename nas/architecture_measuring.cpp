@@ -93,7 +93,7 @@ class ArchitectureMeasuring {
       row = measure_row(genotype, index);
       store_.insert(row);
       present_.insert(text);
-      if (i == 0) note_reference(row);
+      if (number == 1) note_reference(row);
       const int64_t done = ++(row.status == "ok" ? summary_.measured : summary_.failed);
       if (row.status == "ok") spreads_.push_back(row.relative_spread);
       summary_.noisy += row.noisy;

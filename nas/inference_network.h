@@ -21,7 +21,7 @@ struct LatencySetup {
   ThreadPool* pool = nullptr;  // null: ThreadPool::global()
   MeasureOptions measure{};
   bool pin_threads = false;  // each to a core of its own, while a meter lives; on a CPU
-  bool cold_caches = false;  // empties them before each run; on a CPU
+  bool cold_caches = false;  // empties them before each run: metric "cold_latency"; on a CPU
 
   ThreadPool& threads() const { return pool ? *pool : ThreadPool::global(); }
 };
