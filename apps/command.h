@@ -40,5 +40,6 @@ std::unique_ptr<Command> make_eval_command();
 std::unique_ptr<Command> make_verify_command();
 std::unique_ptr<Command> make_run_command();
 std::unique_ptr<Command> make_bench_command();
+std::unique_ptr<Command> make_profile_command();
 
 }  // namespace ladarts
