@@ -40,6 +40,7 @@ class InferenceNetwork {
   const Storage& images() const { return images_; }  // (batch, 3, image, image)
   const Storage& logits() const { return logits_; }  // (batch, classes)
   const ProgramStats& stats() const { return program_.stats(); }
+  Program& program() { return program_; }  // for profiles
 
  private:
   Storage images_, logits_;
