@@ -32,6 +32,7 @@ struct Interrupted : std::runtime_error {
 std::unique_ptr<Command> make_info_command();
 std::unique_ptr<Command> make_data_command();
 std::unique_ptr<Command> make_measure_command();
+std::unique_ptr<Command> make_db_command();
 std::unique_ptr<Command> make_fit_command();
 std::unique_ptr<Command> make_search_command();
 std::unique_ptr<Command> make_derive_command();

@@ -137,15 +137,23 @@ class Where {
     if (f.device_kind) text("device_kind", *f.device_kind);
     if (f.architecture) text("architecture", *f.architecture);
     if (f.status) text("status", *f.status);
+    if (f.network) text("network", *f.network);
     if (f.batch) number("batch", *f.batch);
     if (f.image_size) number("image_size", *f.image_size);
     if (f.threads) number("threads", *f.threads);
     if (f.replica) number("replica", *f.replica);
     if (f.seed) number("seed", int64_t(*f.seed));
+    if (f.id) number("measurements.id", *f.id);
   }
 
+  std::string delete_rows() const {
+    return fmt::format(
+        "DELETE FROM measurements WHERE id IN (SELECT measurements.id FROM measurements JOIN contexts ON "
+        "contexts.id = context_id {})",
+        clause_);
+  }
   // SELECT `columns` over both tables, where the filter matches.
-  std::string select(const std::string& columns, const char* tail = "") const {
+  std::string select(const std::string& columns, const std::string& tail = "") const {
     return fmt::format("SELECT {} FROM measurements JOIN contexts ON contexts.id = context_id {} {}", columns,
                        clause_, tail);
   }
@@ -266,6 +274,12 @@ bool MeasurementStore::insert(const Measurement& row) {
 
 int64_t MeasurementStore::insert(std::span<const Measurement> rows) {
   sqlite::Transaction transaction(*db_);
+  const int64_t added = insert_all(rows);
+  transaction.commit();
+  return added;
+}
+
+int64_t MeasurementStore::insert_all(std::span<const Measurement> rows) {
   sqlite::Statement add(*db_, fmt::format("INSERT INTO measurements (context_id, {0}) VALUES "
                                           "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) "
                                           "ON CONFLICT DO UPDATE SET ({0}) = (excluded.architecture, "
@@ -288,15 +302,47 @@ int64_t MeasurementStore::insert(std::span<const Measurement> rows) {
     added += sqlite3_changes(db_->handle());
     add.reset();
   }
-  transaction.commit();
   return added;
 }
 
-std::vector<Measurement> MeasurementStore::rows(const MeasurementFilter& filter) const {
+int64_t MeasurementStore::remove(const MeasurementFilter& filter) {
   const Where where(filter);
+  sqlite::Transaction transaction(*db_);
+  sqlite::Statement s(*db_, where.delete_rows());
+  where.bind(s);
+  s.step();
+  const int64_t removed = sqlite3_changes(db_->handle());
+  transaction.commit();
+  return removed;
+}
+
+void MeasurementStore::rewrite(
+    const std::function<std::vector<Measurement>(std::vector<Measurement>)>& change) {
+  sqlite::Transaction transaction(*db_);
+  const std::vector<Measurement> changed = change(rows());
+  db_->exec("DELETE FROM measurements; DELETE FROM contexts");
+  const int64_t added = insert_all(changed);
+  require(added == int64_t(changed.size()),
+          "[store] '{}': {} of {} rows share context, architecture and replica", path_.string(),
+          int64_t(changed.size()) - added, changed.size());
+  transaction.commit();
+}
+
+std::vector<Measurement> MeasurementStore::rows(const MeasurementFilter& filter) const {
+  return rows(filter, RowOrder{});
+}
+
+std::vector<Measurement> MeasurementStore::rows(const MeasurementFilter& filter,
+                                                const RowOrder& order) const {
+  const Where where(filter);
+  static constexpr const char* kColumns[] = {"sample_index", "median", "relative_spread", "utc_time",
+                                             "architecture"};
+  const char* direction = order.descending ? "DESC" : "ASC";
   const char* columns = schema_ == 1 ? kRowColumnsOfVersion1 : kRowColumns;
-  sqlite::Statement s(*db_, where.select(fmt::format("{}, measurements.id, {}", kContextColumns, columns),
-                                         "ORDER BY sample_index, measurements.id"));
+  sqlite::Statement s(
+      *db_, where.select(fmt::format("{}, measurements.id, {}", kContextColumns, columns),
+                         fmt::format("ORDER BY {} {}, measurements.id {} LIMIT {}", kColumns[int(order.by)],
+                                     direction, direction, order.limit)));
   where.bind(s);
   std::vector<Measurement> result;
   while (s.step()) {
@@ -360,6 +406,24 @@ void MeasurementStore::verify() const {
   require(finding == "ok",
           "[store] '{}' is damaged: {}; 'sqlite3 OLD .recover | sqlite3 NEW' saves what can be read",
           path_.string(), finding);
+  const int64_t orphans =
+      db_->query_int("SELECT count(*) FROM measurements WHERE context_id NOT IN (SELECT id FROM contexts)");
+  require(orphans == 0, "[store] '{}' is damaged: {} rows belong to no context", path_.string(), orphans);
+  sqlite::Statement s(
+      *db_,
+      "SELECT id, median, relative_spread FROM measurements WHERE status = 'ok' AND NOT "
+      "(typeof(median) = 'real' AND median >= 0 AND median < 9e999 AND relative_spread >= 0 AND "
+      "replica >= 0 AND architecture <> '') LIMIT 1");
+  if (s.step())
+    fail(
+        "[store] '{}': row {} is no measurement: median '{}', spread '{}'; ladarts db delete --id {} removes "
+        "it",
+        path_.string(), s.integer(0), s.text(1), s.text(2), s.integer(0));
+  if (schema_ < 2) return;
+  sqlite::Statement details(*db_, "SELECT id FROM measurements WHERE NOT json_valid(details) LIMIT 1");
+  if (details.step())
+    fail("[store] '{}': the details of row {} are no JSON; ladarts db delete --id {} removes it",
+         path_.string(), details.integer(0), details.integer(0));
 }
 
 }  // namespace ladarts

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <set>
@@ -54,9 +55,16 @@ struct Measurement {
 struct MeasurementFilter {
   std::optional<CostContext> context = {};  // all of it
   std::optional<std::string> metric = {}, space = {}, device = {}, device_kind = {}, architecture = {},
-                             status = {};
+                             status = {}, network = {};
   std::optional<int> batch = {}, image_size = {}, threads = {}, replica = {};
   std::optional<uint64_t> seed = {};
+  std::optional<int64_t> id = {};
+};
+
+struct RowOrder {
+  enum class By { sample, cost, spread, time, architecture } by = By::sample;
+  bool descending = false;
+  int64_t limit = -1;  // -1: all
 };
 
 class MeasurementStore {
@@ -78,7 +86,13 @@ class MeasurementStore {
   int64_t insert(std::span<const Measurement> rows);
 
   std::vector<Measurement> rows(const MeasurementFilter& filter = {}) const;  // by sample index, then id
+  std::vector<Measurement> rows(const MeasurementFilter& filter, const RowOrder& order) const;
   int64_t count(const MeasurementFilter& filter = {}) const;
+  // Returns how many were removed.
+  int64_t remove(const MeasurementFilter& filter);
+  // Puts what `change` makes of all rows in their place, in one transaction: what other processes insert
+  // meanwhile waits and stays. Where `change` throws, nothing is changed.
+  void rewrite(const std::function<std::vector<Measurement>(std::vector<Measurement>)>& change);
   std::set<std::string> architectures(const MeasurementFilter& filter = {}) const;
   // The least SpeedProbe time that rows of this device, number of threads, instruction set and version have
   // among their conditions; 0 where none has.
@@ -86,12 +100,14 @@ class MeasurementStore {
   std::set<int64_t> sample_indices(const MeasurementFilter& filter = {}) const;
   // Every context that has rows, with their number: what a user may ask for.
   std::vector<std::pair<CostContext, int64_t>> contexts(const MeasurementFilter& filter = {}) const;
-  // Reads the whole file; throws Error naming the first defect.
+  // Reads the whole file; throws Error naming the first defect: a damaged page or index, a row without its
+  // context, a cost that is none, details that are no JSON.
   void verify() const;
 
   const std::filesystem::path& path() const { return path_; }
 
  private:
+  int64_t insert_all(std::span<const Measurement> rows);  // within a transaction
   std::filesystem::path path_;
   std::unique_ptr<sqlite::Database> db_;
   int64_t schema_ = 0;  // of the file: an older one is read as it is, and migrated where it may be written

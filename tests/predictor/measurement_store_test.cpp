@@ -268,7 +268,7 @@ TEST_CASE("store: a process killed at any moment loses no row that was stored", 
   const fs::path path = folder / "m.db";
   Random random(11);
   int64_t next = 0;
-  for (int round = 0; round < 40; ++round) {
+  for (int round = 0; round < 50; ++round) {
     int pipe_ends[2];
     REQUIRE(pipe(pipe_ends) == 0);
     const pid_t child = in_child([&] {  // tells after each row that it is stored
