@@ -97,11 +97,9 @@ class MeasureCommand : public Command {
  private:
   Json measure_samples() {
     require(!db_.empty(), "[measure] sampled architectures are kept in a file; name it by --db");
-    if (!runner_.given())
-      metric_context(metric_, setup_);  // refuses impossible sizes before the file is made
-    MeasurementStore store(db_);
     const std::unique_ptr<ArchitectureMeter> meter = sample_meter();
     const CostContext context = meter->context();
+    MeasurementStore store(db_);
     const int64_t in_shard =  // whole rounds, and one more where the shard comes in the rest
         options_.count / options_.shards +
         ((options_.shard - options_.begin % options_.shards + options_.shards) % options_.shards <
