@@ -1,20 +1,22 @@
 #include <sys/resource.h>
 
 #include <algorithm>
-#include <chrono>
 #include <map>
 
+#include "apps/bench_ops.h"
 #include "apps/command.h"
 #include "apps/format.h"
 #include "apps/network_options.h"
+#include "apps/profile_report.h"
+#include "apps/random_inputs.h"
 #include "core/error.h"
 #include "core/interrupt.h"
 #include "core/philox.h"
+#include "nas/architecture_measuring.h"
 #include "nas/encoding.h"
 #include "nas/sampler.h"
 #include "nas/search_steps.h"
 #include "nas/train_steps.h"
-#include "predictor/machine_peak.h"
 #include "predictor/mlp_fit_step.h"
 
 namespace ladarts {
@@ -26,41 +28,21 @@ double peak_rss_mib() {
   return double(usage.ru_maxrss) / 1024;
 }
 
-void fill(const Storage& images, uint64_t seed) {
-  Random random(seed, 0x62656e6368);  // stream "bench"
-  std::vector<float> pixels(size_t(images.shape().elements()));
-  for (float& v : pixels) v = random.uniform(-1.7f, 1.7f);
-  images.upload(std::span<const float>(pixels));
-}
-
-void fill(const StepBatch& batch, int classes, uint64_t seed) {
-  fill(batch.images, seed);
-  Random random(seed, 0x6c6162656c);  // stream "label"
-  std::vector<int32_t> labels(size_t(batch.labels.shape().elements()));
-  for (int32_t& v : labels) v = int32_t(random.below(uint32_t(classes)));
-  batch.labels.upload(std::span<const int32_t>(labels));
-}
-
-double milliseconds(std::chrono::steady_clock::duration d) {
-  return std::chrono::duration<double, std::milli>(d).count();
-}
-
-// The least time that a node can take where nothing lies in a cache, by the machine's measured peaks.
-double floor_ms(const Cost& cost, const MachinePeak& peak) {
-  return std::max(cost.flops / peak.gflops, cost.bytes_moved / peak.copy_gbs) * 1e-6;
-}
-
 class BenchCommand : public Command {
  public:
   std::string name() const override { return "bench"; }
   std::string summary() const override {
-    return "time the steps of a search, a network or a predictor, and say where it goes";
+    return "time the steps of a search, a network or a predictor, or single ops";
   }
   std::string example() const override {
     return "ladarts bench step --partial-k 4 --channels 16 --layers 8 --batch 64     # a search's two steps\n"
            "  ladarts bench train --genotype DARTS_V2 --batch 96\n"
            "  ladarts bench infer --genotype PC_DARTS_cifar --batch 1 --slowest 10\n"
-           "  ladarts bench fit --batch 64";
+           "  ladarts bench fit --batch 64\n"
+           "  ladarts bench ops --op conv2d,depthwise --channels 16,64 --batch 1,32\n\n"
+           "These times are for comparing versions, machines and programs. ladarts profile says why one "
+           "network\n"
+           "takes its time, place by place.";
   }
 
   void declare(CLI::App& app) override {
@@ -68,7 +50,6 @@ class BenchCommand : public Command {
            "what", what_,
            "step: weight and architecture step of a search; train: a training step of a network; infer: its "
            "inference; fit: a step of fitting the paper's predictor")
-        ->required()
         ->check(CLI::IsMember({"step", "train", "infer", "fit"}));
     app.add_option("--batch", batch_,
                    "images (fit: rows) at once; 0: 64 for step and fit, 96 for train, 1 for infer")
@@ -87,9 +68,22 @@ class BenchCommand : public Command {
         ->check(CLI::NonNegativeNumber)
         ->option_text("N [0]");
     add_network_options(app, network_);
+    ops_app_ =
+        app.add_subcommand("ops", "time single ops over a grid of shapes; see ladarts bench ops --help");
+    ops_app_->fallthrough();  // --json, --threads, ... are those of bench
+    ops_.declare(*ops_app_);
+    app.callback([this, &app] {
+      if (!ops_app_->parsed() && what_.empty())
+        throw CLI::RequiredError("one of step, train, infer, fit, ops");
+      if (!ops_app_->parsed()) return;
+      for (const CLI::Option* o : app.get_options())  // of bench itself, where ops does not know them
+        if (o->count() > 0 && o->get_group() != "Common options")
+          throw CLI::ExcludesError("ops", o->get_name());
+    });
   }
 
   Json run(const CommonOptions& common) override {
+    if (ops_app_->parsed()) return ops_.run(common);
     device_ = Device::parse(common.device);
     seed_ = common.seed;
     programs_ = Json::object();
@@ -130,6 +124,7 @@ class BenchCommand : public Command {
   }
 
   std::string text(const Json& r) const override {
+    if (ops_app_->parsed()) return ops_.text(r);
     std::string out =
         fmt::format("{}, batch {}; {}, {} threads, {}; peak resident {:.0f} MiB\n", described(r["network"]),
                     r["batch"].get<int>(), text_of(r["device"]), r["threads"].get<int>(), text_of(r["isa"]),
@@ -156,8 +151,8 @@ class BenchCommand : public Command {
     config.device = device_;
     SearchSteps steps(config, nullptr);
     const NetworkShape shape = resolve(config.supernet.shape, config.supernet.space);
-    fill(steps.training_batch(), shape.classes, seed_);
-    fill(steps.validation_batch(), shape.classes, seed_);
+    fill_batch(steps.training_batch(), shape.classes, seed_);
+    fill_batch(steps.validation_batch(), shape.classes, seed_);
     describe(config.supernet.space, shape, steps.weights().count());
     network_json_["partial_k"] = partial_k_;
     network_json_["fused"] = !unfused_;
@@ -175,7 +170,7 @@ class BenchCommand : public Command {
     config.device = device_;
     TrainSteps steps(config);
     const NetworkShape shape = resolve(config.network.shape, config.network.space);
-    fill(steps.batch, shape.classes, seed_);
+    fill_batch(steps.batch, shape.classes, seed_);
     describe(config.network.space, shape, steps.params.count());
     network_json_["genotype"] = genotype_;
     measure("training_step", steps.program());
@@ -184,19 +179,12 @@ class BenchCommand : public Command {
   void infer() {
     if (batch_ == 0) batch_ = 1;
     const NetworkConfig config = network_config();
-    const NetworkShape shape = resolve(config.shape, config.space);
-    const Storage images =
-        Storage::create({batch_, kImageChannels, shape.image, shape.image}, DType::f32, device_);
-    fill(images, seed_);
-    Graph g(device_);
-    ParameterSet params(seed_, device_), buffers(0, device_);
-    g.bind_output(
-        record_network(g, config, NetworkMode::inference, params, buffers, g.leaf(images, "images")).logits);
-    params.values();
-    describe(config.space, shape, count_network(config).parameters);
+    const LatencySetup setup{
+        .space = config.space, .shape = config.shape, .batch = batch_, .device = device_};
+    InferenceNetwork network(setup, config.genotype);
+    describe(config.space, resolve(config.shape, config.space), count_network(config).parameters);
     network_json_["genotype"] = genotype_;
-    Program program = compile(g);
-    measure("inference", program);
+    measure("inference", network.program());
   }
 
   void fit() {
@@ -235,70 +223,47 @@ class BenchCommand : public Command {
   }
 
   void measure(const char* name, Program& program) {
-    using clock = std::chrono::steady_clock;
-    program.run();
-    program.wait();
-    std::vector<double> ms;
-    for (int r = 0; r < repeats_; ++r) {
-      if (interrupted()) throw Interrupted("stopped; nothing was written");
-      const auto before = clock::now();
-      program.run();
-      program.wait();
-      ms.push_back(milliseconds(clock::now() - before));
-    }
-    std::sort(ms.begin(), ms.end());
+    const ProgramProfile p =
+        profile_program(program, {.warmup_runs = 1, .repeats = repeats_, .progress = [](int) {
+                                    if (interrupted()) throw Interrupted("stopped; nothing was written");
+                                  }});
     const ProgramStats& stats = program.stats();
-    Json nodes = Json::array();
-    profiles_[name] = program.profile(repeats_);
-    for (const NodeProfile& p : profiles_[name])
-      nodes.push_back({{"op", p.op},
-                       {"where", p.scope},
-                       {"ms", p.microseconds * 1e-3},
-                       {"gflop", p.cost.flops * 1e-9},
-                       {"gbytes", p.cost.bytes_moved * 1e-9}});
-    programs_[name] = {{"min_ms", ms.front()},
-                       {"median_ms", (ms[(ms.size() - 1) / 2] + ms[ms.size() / 2]) / 2},
+    Json slowest = nodes_json(p, {});
+    std::stable_sort(slowest.begin(), slowest.end(), [](const Json& a, const Json& b) {
+      return a["us"].get<double>() > b["us"].get<double>();
+    });
+    slowest.erase(slowest.begin() + std::min<ptrdiff_t>(slowest_, ptrdiff_t(slowest.size())), slowest.end());
+    programs_[name] = {{"min_ms", p.whole_best_us * 1e-3},
+                       {"median_ms", p.whole_us * 1e-3},
                        {"ops", stats.nodes},
                        {"arena_mib", double(stats.arena_bytes) / (1 << 20)},
                        {"planned_mib", double(stats.value_bytes) / (1 << 20)},
                        {"gflop", stats.flops * 1e-9},
                        {"gbytes_moved", stats.bytes_moved * 1e-9},
-                       {"by_op", by_op(nodes)},
-                       {"slowest", slowest(std::move(nodes))}};
+                       {"by_op", in_milliseconds(group_json(p, {}, by_op))},
+                       {"slowest", in_milliseconds(slowest)}};
+    profiles_[name] = p;
   }
 
-  static Json by_op(const Json& nodes) {
-    std::map<std::string, Json> groups;
-    for (const Json& n : nodes) {
-      Json& g = groups[text_of(n["op"])];
-      if (g.is_null()) g = {{"op", n["op"]}, {"ms", 0.0}, {"nodes", 0}, {"gflop", 0.0}, {"gbytes", 0.0}};
-      for (const char* key : {"ms", "gflop", "gbytes"}) g[key] = g[key].get<double>() + n[key].get<double>();
-      g["nodes"] = g["nodes"].get<int>() + 1;
-    }
+  // The fields of a step's report, in its units.
+  static Json in_milliseconds(const Json& rows) {
     Json list = Json::array();
-    for (auto& [op, g] : groups) list.push_back(std::move(g));
-    return sorted(std::move(list));
-  }
-
-  Json slowest(Json nodes) const {
-    Json list = sorted(std::move(nodes));
-    list.erase(list.begin() + std::min<ptrdiff_t>(slowest_, ptrdiff_t(list.size())), list.end());
-    return list;
-  }
-
-  static Json sorted(Json list) {
-    std::stable_sort(list.begin(), list.end(), [](const Json& a, const Json& b) {
-      return a["ms"].get<double>() > b["ms"].get<double>();
-    });
+    for (const Json& r : rows) {
+      Json j{{"op", r["name"]}, {"ms", r["us"].get<double>() * 1e-3}};
+      for (const char* key : {"nodes", "where"})
+        if (r.contains(key)) j[key] = r[key];
+      j["gflop"] = r["flops"].get<double>() * 1e-9;
+      j["gbytes"] = r["bytes"].get<double>() * 1e-9;
+      list.push_back(std::move(j));
+    }
     return list;
   }
 
   void add_floors(const MachinePeak& peak) {
     for (auto& [name, p] : programs_.items()) {
-      double floor = 0;
-      for (const NodeProfile& node : profiles_[name]) floor += floor_ms(node.cost, peak);
-      p["floor_ms"] = floor;
-      p["share_of_floor"] = floor / p["min_ms"].get<double>();
+      const double floor_ms = floor_json(profiles_[name], peak)["floor_us"].get<double>() * 1e-3;
+      p["floor_ms"] = floor_ms;
+      p["share_of_floor"] = floor_ms / p["min_ms"].get<double>();
     }
   }
 
@@ -336,11 +301,13 @@ class BenchCommand : public Command {
   std::string what_, genotype_;
   int batch_ = 0, partial_k_ = 0, repeats_ = 5, slowest_ = 0;  // 0: not given
   bool unfused_ = false;
+  BenchOps ops_;
+  CLI::App* ops_app_ = nullptr;
   NetworkOptions network_;
   Device device_;
   uint64_t seed_ = 0;
   Json network_json_, programs_;
-  std::map<std::string, std::vector<NodeProfile>> profiles_;  // of each of programs_
+  std::map<std::string, ProgramProfile> profiles_;  // of each of programs_
 };
 
 }  // namespace

@@ -41,5 +41,6 @@ std::unique_ptr<Command> make_export_command();
 std::unique_ptr<Command> make_verify_command();
 std::unique_ptr<Command> make_run_command();
 std::unique_ptr<Command> make_bench_command();
+std::unique_ptr<Command> make_profile_command();
 
 }  // namespace ladarts

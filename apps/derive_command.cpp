@@ -1,13 +1,11 @@
-#include <cmath>
 #include <filesystem>
 
 #include "apps/command.h"
 #include "apps/format.h"
 #include "apps/network_options.h"
+#include "apps/search_folder.h"
 #include "core/atomic_file.h"
 #include "core/jsonl_log.h"
-#include "core/safetensors.h"
-#include "nas/derive.h"
 #include "nas/network.h"
 
 namespace ladarts {
@@ -17,17 +15,6 @@ namespace fs = std::filesystem;
 
 bool is_checkpoint(const fs::path& path) {
   return path.extension() == ".safetensors" && fs::is_regular_file(path);
-}
-
-// The tensor named `name`, or that ends with ".name"; null where there is none.
-const HostTensor* find_tensor(const TensorFile& file, const std::string& name) {
-  for (const auto& [key, tensor] : file.tensors) {
-    const bool suffix = key.size() > name.size() &&
-                        key.compare(key.size() - name.size(), name.size(), name) == 0 &&
-                        !std::isalnum(static_cast<unsigned char>(key[key.size() - name.size() - 1]));
-    if ((key == name || suffix) && tensor.dtype() == DType::f32) return &tensor;
-  }
-  return nullptr;
 }
 
 class DeriveCommand : public Command {
@@ -84,7 +71,8 @@ class DeriveCommand : public Command {
   Genotype read(const SearchSpace& space) const {
     if (fs::is_directory(source_)) return from_folder(space);
     require(epoch_ < 0, "[derive] --epoch needs a search's folder, '{}' is none", source_);
-    return is_checkpoint(source_) ? from_checkpoint(space) : parse_genotype(source_, space);
+    return is_checkpoint(source_) ? derive(space, read_architecture(source_, space))
+                                  : parse_genotype(source_, space);
   }
 
   Genotype from_folder(const SearchSpace& space) const {
@@ -101,24 +89,6 @@ class DeriveCommand : public Command {
             epochs.size(), wanted);
     JsonFields fields(epochs[size_t(wanted)], log.string());
     return parse_genotype(fields.get<std::string>("genotype"), space);
-  }
-
-  Genotype from_checkpoint(const SearchSpace& space) const {
-    const TensorFile file = load_tensors(source_);
-    ArchitectureValues values;
-    for (const std::string& cell : space.cell_types) {
-      const HostTensor* alpha = find_tensor(file, "alpha_" + cell);
-      const Shape expected{space.edges(), int64_t(space.primitives.size())};
-      require(alpha != nullptr, "[derive] '{}' is no search's checkpoint of space {}: it has no alpha_{}",
-              source_, space.name, cell);
-      require(alpha->shape == expected,
-              "[derive] '{}' holds alpha_{} of shape {}, space {} has {}; give its --space", source_, cell,
-              alpha->shape.str(), space.name, expected.str());
-      values.alpha.push_back(std::get<0>(alpha->values));
-      const HostTensor* beta = find_tensor(file, "beta_" + cell);
-      values.beta.push_back(beta ? std::get<0>(beta->values) : std::vector<float>{});
-    }
-    return derive(space, values);
   }
 
   std::string source_, out_;

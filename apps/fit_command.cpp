@@ -70,11 +70,15 @@ class FitCommand : public Command {
     app.add_option("--db", db_, "measurements, made by ladarts measure")->required()->option_text("FILE");
     app.add_option("--out", out_, "where the predictor goes")->required()->option_text("FILE");
     add_space_option(app, space_);
-    app.add_option("--model", model_,
-                   "mlp (several small networks on top of the additive fit), paper (the one plain network of "
-                   "Latency-Aware DARTS) or additive (a cost for each operation of each edge)")
-        ->check(CLI::IsMember({"mlp", "paper", "additive"}))
-        ->option_text("NAME [mlp]");
+    app.add_option(
+           "--model", model_,
+           fmt::format("gp (a Gaussian process on operations, counts and what is live; says how certain it "
+                       "is), mlp (several small networks on top of the additive fit), paper (the one plain "
+                       "network of Latency-Aware DARTS), additive (a cost for each operation of each edge), "
+                       "or auto: gp, and mlp beyond {} architectures",
+                       kMostGpRows))
+        ->check(CLI::IsMember({"auto", "gp", "mlp", "paper", "additive"}))
+        ->option_text("NAME [auto]");
     app.add_option("--test-fraction", options_.test_fraction,
                    "share of the architectures held out for the report")
         ->check(CLI::Range(0.01, 0.9))
@@ -110,7 +114,14 @@ class FitCommand : public Command {
     const std::vector<Measurement> rows = store.rows(filter);
     const Dataset data = measured_dataset(rows, space);
 
+    require(model_ != "gp" || data.size() <= kMostGpRows,
+            "[fit] --model gp takes at most {} architectures, '{}' holds {}; use --model mlp", kMostGpRows,
+            db_, data.size());
     if (model_ == "paper") options_.mlp = MlpOptions::paper();
+    options_.gp.expansion = structured_features(space);
+    options_.gp.progress = [](int, int) {
+      if (interrupted()) throw Interrupted("interrupted; no predictor was written");
+    };
     if (epochs_ > 0) options_.mlp.epochs = epochs_;
     if (!hidden_.empty()) options_.mlp.hidden = hidden_;
     options_.seed = common.seed;
@@ -121,11 +132,10 @@ class FitCommand : public Command {
     };
     const FitResult fitted = fit_predictors(data, options_, Device::parse(common.device));
     progress.finish();
-    const Regressor& chosen = model_ == "additive" ? static_cast<const Regressor&>(*fitted.additive)
-                                                   : static_cast<const Regressor&>(*fitted.mlp);
+    const Regressor& chosen = fitted.model(model_);
     save_predictor(out_, chosen, {context, encoding_names(space), fitted.report});
     return {{"predictor", out_},
-            {"model", model_},
+            {"model", model_ == "auto" ? std::string(chosen.kind()) : model_},
             {"context", Json::parse(nlohmann::json(context).dump())},
             {"what", context.str()},
             {"unit", context.unit},
@@ -153,12 +163,21 @@ class FitCommand : public Command {
       notes +=
           fmt::format("they were made by {} builds of ladarts ({}), whose kernels may differ in speed\n",
                       r["commits"].size(), fmt::join(r["commits"].get<std::vector<std::string>>(), ", "));
+    std::vector<std::vector<std::string>> rows = {row(r["model"] == "paper" ? "paper" : "mlp", report.mlp),
+                                                  row("additive", report.additive)};
+    std::string certainty;
+    if (report.gp) {
+      rows.insert(rows.begin(), row("gp", *report.gp));
+      certainty = fmt::format(
+          "gp: {} of them within its one standard deviation (68% if it knows itself), {} within two (95%)\n",
+          percent(report.gp_calibration->within_one), percent(report.gp_calibration->within_two));
+    }
     return fmt::format(
-        "{}\n{}fitted to {} architectures, errors on {} others:\n\n{}\n{} written to {}\n",
+        "{}\n{}fitted to {} architectures, errors on {} others:\n\n{}{}\n{} written to {}\n",
         text_of(r["what"]), notes, report.n_train, report.n_test,
         table({"model", "mean error", "median error", "within 5%", "within 10%", "Spearman", "Kendall"},
-              {row(r["model"] == "paper" ? "paper" : "mlp", report.mlp), row("additive", report.additive)}),
-        text_of(r["model"]), text_of(r["predictor"]));
+              rows),
+        certainty, text_of(r["model"]), text_of(r["predictor"]));
   }
 
  private:
@@ -168,7 +187,7 @@ class FitCommand : public Command {
     return commits;
   }
 
-  std::string db_, out_, model_ = "mlp";
+  std::string db_, out_, model_ = "auto";
   NetworkOptions space_;
   ContextOptions context_;
   FitOptions options_;

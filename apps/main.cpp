@@ -17,9 +17,10 @@ namespace {
 
 std::vector<std::unique_ptr<Command>> all_commands() {
   std::vector<std::unique_ptr<Command>> commands;
-  for (auto make : {make_run_command, make_search_command, make_train_command, make_eval_command,
-                    make_data_command, make_measure_command, make_fit_command, make_derive_command,
-                    make_export_command, make_verify_command, make_bench_command, make_info_command})
+  for (auto make :
+       {make_run_command, make_search_command, make_train_command, make_eval_command, make_data_command,
+        make_measure_command, make_fit_command, make_derive_command, make_export_command, make_verify_command,
+        make_profile_command, make_bench_command, make_info_command})
     commands.push_back(make());
   return commands;
 }

@@ -46,10 +46,10 @@ class MeasureCommand : public Command {
     app.add_option("--batch", setup_.batch, "images at once")
         ->check(CLI::Range(1, 65536))
         ->option_text("N [1]");
-    add_timing_options(app, setup_.measure);
+    add_timing_options(app, setup_);
     add_network_options(app, network_);
     add_runner_options(app, runner_);
-    for (const char* name : {"--max-repeats", "--seconds-each", "--target-error"})
+    for (const char* name : {"--max-repeats", "--seconds-each", "--target-error", "--pin"})
       timing_options_.push_back(app.get_option(name));
   }
 
@@ -61,10 +61,10 @@ class MeasureCommand : public Command {
     options_.seed = common.seed;
     for (const CLI::Option* option : timing_options_)
       require(!runner_.given() || option->count() == 0,
-              "[measure] {} has no effect with --runner: the command decides how often it runs a network",
+              "[measure] {} has no effect with --runner: how it runs a network is the command's matter",
               option->get_name());
     require(!runner_.given() || metric_ == "latency" || metric_ == "energy" || metric_ == "peak_memory",
-            "[measure] no runner is needed for the {} of a network: leave out --runner", metric_);
+            "[measure] a runner measures latency, energy or peak_memory; for {} leave out --runner", metric_);
     if (!shard_.empty()) read_shard(shard_, options_);
     return genotypes_.empty() ? measure_samples() : measure_given();
   }
@@ -81,25 +81,25 @@ class MeasureCommand : public Command {
       return out + table({"architecture", text_of(r["metric"]) + " " + unit, "spread"}, rows);
     }
     const double noise = r["noise_floor"].get<double>();
-    const auto noisy = r["noisy"].get<int64_t>();
     return out + fmt::format(
                      "{} architectures in {}: {} measured now, {} there before, {} failed, in {}\n"
                      "median spread of single runs {}; noise floor {}{}\n",
                      with_separators(r["requested"]), text_of(r["db"]), with_separators(r["measured"]),
                      with_separators(r["present"]), with_separators(r["failed"]),
                      format_duration(r["seconds"].get<double>()), percent(r["median_spread"].get<double>()),
-                     noise > 0 ? percent(noise, 2) : "unknown (too few replicas)",
-                     noisy > 0 ? fmt::format("; {} noisy: the machine was slowed while they ran",
-                                             with_separators(noisy))
-                               : "");
+                     noise > 0 ? percent(noise, 2) : "unknown (too few replicas)", text_of_trouble(r));
   }
 
  private:
   Json measure_samples() {
     require(!db_.empty(), "[measure] sampled architectures are kept in a file; name it by --db");
-    const std::unique_ptr<ArchitectureMeter> meter = sample_meter();
-    const CostContext context = meter->context();
+    if (!runner_.given())
+      metric_context(metric_, setup_);  // refuses impossible sizes before the file is made
     MeasurementStore store(db_);
+    const double known_probe_ms = store.best_probe_ms(metric_context(metric_, setup_));
+    const std::unique_ptr<ArchitectureMeter> meter = sample_meter(known_probe_ms);
+    const CostContext context = meter->context();
+    const Json noise = is_latency(metric_) && !runner_.given() ? noise_floor(known_probe_ms) : Json();
     const int64_t in_shard =  // whole rounds, and one more where the shard comes in the rest
         options_.count / options_.shards +
         ((options_.shard - options_.begin % options_.shards + options_.shards) % options_.shards <
@@ -124,16 +124,62 @@ class MeasureCommand : public Command {
             {"present", s.present},
             {"failed", s.failed},
             {"noisy", s.noisy},
+            {"slowed", s.slowed},
+            {"drift", s.drift},
+            {"machine", noise},
             {"seconds", s.seconds},
+            {"setup_seconds", s.setup_seconds},
+            {"architectures_per_hour", s.measured > 0 ? 3600 * double(s.measured) / s.seconds : 0},
             {"median_spread", s.median_spread},
             {"noise_floor", s.noise_floor},
             {"replicas", s.replicas}};
   }
 
-  std::unique_ptr<ArchitectureMeter> sample_meter() const {
-    if (!runner_.given()) return make_meter(metric_, setup_);
-    const Genotype first = ArchitectureSampler(setup_.space, options_.seed).at(uint64_t(options_.begin));
-    return make_runner_meter(runner_, metric_, setup_, first);
+  std::unique_ptr<ArchitectureMeter> sample_meter(double known_probe_ms) const {
+    if (!runner_.given()) return make_meter(metric_, setup_, known_probe_ms);
+    return make_runner_meter(runner_, metric_, setup_, first_sample());
+  }
+
+  Genotype first_sample() const {
+    return ArchitectureSampler(setup_.space, options_.seed).at(uint64_t(options_.begin));
+  }
+
+  static std::string text_of_trouble(const Json& r) {
+    const auto noisy = r["noisy"].get<int64_t>(), slowed = r["slowed"].get<int64_t>();
+    const double drift = r["drift"].get<double>();
+    std::string out;
+    if (drift != 0) out += fmt::format("; drift of the machine {:+.1f}%", 100 * drift);
+    if (noisy > 0) out += fmt::format("; {} noisy: disturbed runs had to be counted", with_separators(noisy));
+    if (slowed > 0)
+      out += fmt::format("; {} measured on a machine more than {:.0f}% slower than at its best",
+                         with_separators(slowed), 100 * (kSlowed - 1));
+    return out;
+  }
+
+  // What this machine can tell apart now, said before the work begins.
+  Json noise_floor(double known_probe_ms) const {
+    const auto floor =
+        measure_noise_floor(latency_setup(metric_, setup_), first_sample(), kRounds, known_probe_ms);
+    if (!floor) throw Interrupted("interrupted; nothing was measured");
+    const Json j = {{"timings", floor->timings},     {"median_ms", floor->median_ms},
+                    {"between", floor->between},     {"within", floor->within},
+                    {"disturbed", floor->disturbed}, {"slowdown", floor->slowdown},
+                    {"pinned", setup_.pin_threads}};
+    Progress::say(text_of_noise(j));
+    return j;
+  }
+
+  static std::string text_of_noise(const Json& j) {
+    std::string out = fmt::format(
+        "this machine now: one network timed {} times, medians within {} of {} ms, single runs within {}",
+        j["timings"].get<int>(), percent(j["between"].get<double>(), 2),
+        cost_text(j["median_ms"].get<double>()), percent(j["within"].get<double>()));
+    const double disturbed = j["disturbed"].get<double>(), slowdown = j["slowdown"].get<double>();
+    if (disturbed > 0.1) out += fmt::format("; {} of its runs were disturbed", percent(disturbed));
+    if (slowdown > kSlowed)
+      out += fmt::format("; it is {:.2f} times slower than at its best: close other programs, or wait",
+                         slowdown);
+    return out;
   }
 
   Json measure_given() {

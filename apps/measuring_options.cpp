@@ -11,7 +11,8 @@
 
 namespace ladarts {
 
-void add_timing_options(CLI::App& app, MeasureOptions& options) {
+void add_timing_options(CLI::App& app, LatencySetup& setup) {
+  MeasureOptions& options = setup.measure;
   const char* group = "Timing of one network";
   app.add_option("--max-repeats", options.max_repeats, "timed runs at most")
       ->check(CLI::Range(1, 1'000'000))
@@ -26,11 +27,14 @@ void add_timing_options(CLI::App& app, MeasureOptions& options) {
       ->check(CLI::Range(0.0, 1.0))
       ->option_text(fmt::format("X [{}]", options.target_error))
       ->group(group);
+  app.add_flag("--pin", setup.pin_threads, "each thread on a CPU core of its own, physical cores first")
+      ->group(group);
 }
 
 void add_metric_option(CLI::App& app, std::string& metric) {
   app.add_option("--metric", metric,
-                 "what is measured: latency (ms), peak_memory (MiB of the inference program), parameters and "
+                 "what is measured: latency (ms), cold_latency (ms from emptied CPU caches), peak_memory "
+                 "(MiB of the inference program), parameters and "
                  "macs (millions) or energy (mJ of a run; needs a counter, see ladarts info)")
       ->check(CLI::IsMember(metric_names()))
       ->option_text(fmt::format("NAME [{}]", metric));
@@ -56,7 +60,7 @@ std::vector<Measurement> measure_in_turn(const std::string& metric, const Latenc
                                          std::span<const Genotype> genotypes, int rounds,
                                          const std::string& title) {
   const std::string unit = metric_info(metric).unit;
-  const bool exact = metric != "latency" && metric != "energy";
+  const bool exact = !is_latency(metric) && metric != "energy";
   Progress progress(title, int64_t(genotypes.size()) * (exact ? 1 : rounds), {.unit = "measurement"});
   const auto rows =
       measure_metric_in_turn(metric, setup, genotypes, rounds, [&](int64_t done, double latest) {

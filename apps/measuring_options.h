@@ -11,8 +11,8 @@
 
 namespace ladarts {
 
-// Limits of the timing of one network.
-void add_timing_options(CLI::App& app, MeasureOptions& options);
+// Limits of the timing of one network, and what its threads and caches are like.
+void add_timing_options(CLI::App& app, LatencySetup& setup);
 
 // --metric, one of those that ladarts measures itself.
 void add_metric_option(CLI::App& app, std::string& metric);

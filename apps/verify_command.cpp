@@ -42,7 +42,7 @@ class VerifyCommand : public Command {
         ->check(CLI::PositiveNumber)
         ->option_text("X");
     app.add_flag("--any-device", any_device_, "accept a predictor of another device");
-    add_timing_options(app, setup_.measure);
+    add_timing_options(app, setup_);
     add_space_option(app, space_);
   }
 

@@ -75,25 +75,25 @@ void Program::State::record() {
   recording = stream->end_recording();
 }
 
-std::vector<NodeProfile> Program::profile(int repeats) {
-  using clock = std::chrono::steady_clock;
-  std::vector<NodeProfile> result;
-  for (const Step& s : state_->steps) {
-    NodeProfile p{std::string(s.op->name()), s.scope, 0, {}};
-    p.cost = s.op->cost({s.input_shapes, s.output_shapes});
-    result.push_back(std::move(p));
-  }
-  for (int r = 0; r < repeats; ++r) {
-    auto before = clock::now();
-    for (size_t i = 0; i < state_->steps.size(); ++i) {
-      state_->steps[i].run();
-      wait();
-      const auto after = clock::now();
-      result[i].microseconds += std::chrono::duration<double, std::micro>(after - before).count() / repeats;
-      before = after;
-    }
-  }
+std::vector<NodeInfo> Program::nodes() const {
+  std::vector<NodeInfo> result;
+  for (const Step& s : state_->steps)
+    result.push_back({std::string(s.op->name()), s.scope, s.input_shapes, s.output_shapes,
+                      s.op->cost({s.input_shapes, s.output_shapes}), s.scratch_bytes});
   return result;
+}
+
+void Program::run_timed(std::vector<int64_t>& marks_ns) {
+  using clock = std::chrono::steady_clock;
+  marks_ns.resize(state_->steps.size() + 1);
+  wait();
+  const auto start = clock::now();
+  marks_ns[0] = 0;
+  for (size_t i = 0; i < state_->steps.size(); ++i) {
+    state_->steps[i].run();
+    wait();
+    marks_ns[i + 1] = std::chrono::duration_cast<std::chrono::nanoseconds>(clock::now() - start).count();
+  }
 }
 
 namespace {
@@ -192,6 +192,7 @@ Plan make_plan(const Graph& graph, const CompileOptions& options) {
       if (kernel.workspace) workspace = kernel.workspace(*node.op, shapes);
     }
     if (workspace > 0) {
+      s.scratch_bytes = workspace;
       plan.workspace_of[k] = int(requests.size());
       requests.push_back({workspace, int(k), int(k)});
     }

@@ -35,11 +35,13 @@ struct ProgramStats {
   double bytes_moved = 0;  // operands of all nodes
 };
 
-struct NodeProfile {
+// One executed node, for profiles.
+struct NodeInfo {
   std::string op;
-  std::string scope;
-  double microseconds = 0;  // mean over runs
+  std::string scope;  // "cell3/node1/edge4/sep_conv_3x3", as recorded
+  std::vector<Shape> inputs, outputs;
   Cost cost;
+  size_t scratch_bytes = 0;  // planned for its kernel
 };
 
 class Program {
@@ -55,8 +57,10 @@ class Program {
   // Queues each kernel by itself: the same bits, for comparing with a recording and for profilers.
   void run_node_by_node();
   const ProgramStats& stats() const;
-  // Runs `repeats` times node by node and returns each node's mean time, in order.
-  std::vector<NodeProfile> profile(int repeats);
+  std::vector<NodeInfo> nodes() const;  // in the order in which they run
+  // One run, node by node, each waited for. Node i ran from marks_ns[i] to marks_ns[i + 1], nanoseconds since
+  // the run began; there is one mark more than nodes.
+  void run_timed(std::vector<int64_t>& marks_ns);
 
   struct State;
 

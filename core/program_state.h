@@ -19,6 +19,7 @@ struct Step {
   std::vector<uint8_t> accumulates;  // per output
   std::vector<int> updates;          // positions in inputs that are written too
   std::string scope;
+  size_t scratch_bytes = 0;  // of args.workspace
   KernelArgs args{};
 
   void run() const { kernel(*op, args); }

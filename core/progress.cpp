@@ -42,6 +42,13 @@ void Progress::set_silent(bool silent) {
   silenced = silent;
 }
 
+void Progress::say(const std::string& text) {
+  if (silenced) return;
+  const std::string line = text + "\n";
+  std::fwrite(line.data(), 1, line.size(), stderr);
+  std::fflush(stderr);
+}
+
 bool Progress::silent() {
   return silenced;
 }

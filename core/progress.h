@@ -33,6 +33,8 @@ class Progress {
   void clear();
   void finish();  // draws the final state, once
 
+  // A line of its own on stderr, unless silent.
+  static void say(const std::string& text);
   // Silences every Progress of the process (--quiet).
   static void set_silent(bool silent);
   static bool silent();

@@ -19,6 +19,8 @@ void activation(const ActivationOp& op, const KernelArgs& a) {
       return store(SigmoidOf{a.in(0)}, a);
     case Activation::tanh:
       return store(TanhOf{a.in(0)}, a);
+    case Activation::exp:
+      return store(ExpOf{a.in(0)}, a);
   }
 }
 
@@ -30,6 +32,8 @@ void activation_grad(const ActivationGrad& op, const KernelArgs& a) {
       return store(SigmoidGradOf{a.in(0), a.in(1)}, a);
     case Activation::tanh:
       return store(TanhGradOf{a.in(0), a.in(1)}, a);
+    case Activation::exp:
+      return store(ExpGradOf{a.in(0), a.in(1)}, a);
   }
 }
 

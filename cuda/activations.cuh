@@ -19,6 +19,10 @@ struct TanhOf {
   const float* x;
   __device__ float operator()(int64_t i) const { return tanhf(x[i]); }
 };
+struct ExpOf {
+  const float* x;
+  __device__ float operator()(int64_t i) const { return expf(x[i]); }
+};
 
 // From the output alone, so that x need not be kept.
 struct ReluGradOf {
@@ -32,6 +36,10 @@ struct SigmoidGradOf {
 struct TanhGradOf {
   const float *y, *d_y;
   __device__ float operator()(int64_t i) const { return d_y[i] * (1.f - y[i] * y[i]); }
+};
+struct ExpGradOf {
+  const float *y, *d_y;
+  __device__ float operator()(int64_t i) const { return d_y[i] * y[i]; }
 };
 
 }  // namespace

@@ -1,29 +1,37 @@
 #include "nas/architecture_measuring.h"
 
 #include <algorithm>
-#include <chrono>
 #include <set>
+#include <utility>
 
+#include "core/clock.h"
 #include "core/error.h"
 #include "core/interrupt.h"
 #include "nas/encoding.h"
 #include "nas/sampler.h"
+#include "predictor/conditions.h"
 #include "predictor/machine.h"
 
 namespace ladarts {
 
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
 double median_of(std::vector<double> v) {
   if (v.empty()) return 0;
   std::sort(v.begin(), v.end());
   return 0.5 * (v[(v.size() - 1) / 2] + v[v.size() / 2]);
+}
+
+// Of costs at times, in seconds: MeasuringSummary::drift.
+double drift_of(const std::vector<std::pair<double, double>>& costs) {
+  if (costs.size() < 3) return 0;
+  std::vector<double> slopes, values;
+  for (size_t i = 0; i < costs.size(); ++i) {
+    values.push_back(costs[i].second);
+    for (size_t j = i + 1; j < costs.size(); ++j)
+      slopes.push_back((costs[j].second - costs[i].second) / (costs[j].first - costs[i].first));
+  }
+  return median_of(slopes) * (costs.back().first - costs.front().first) / median_of(values);
 }
 
 // One run over a range of samples.
@@ -48,7 +56,6 @@ class ArchitectureMeasuring {
   }
 
   MeasuringSummary run() {
-    const Clock::time_point start = Clock::now();
     const double setup_before = meter_.setup_seconds();
     std::vector<int64_t> indices;
     for (int64_t index = options_.begin; index < options_.begin + options_.count; ++index)
@@ -65,10 +72,11 @@ class ArchitectureMeasuring {
           summary_.interrupted = true;
         }
     }
-    summary_.seconds = seconds_since(start);
+    summary_.seconds = watch_.seconds();
     summary_.setup_seconds = meter_.setup_seconds() - setup_before;
     summary_.median_spread = median_of(spreads_);
     find_noise_floor();
+    summary_.drift = drift_of(references_);
     return summary_;
   }
 
@@ -85,9 +93,11 @@ class ArchitectureMeasuring {
       row = measure_row(genotype, index);
       store_.insert(row);
       present_.insert(text);
+      if (number == 1) note_reference(row);
       const int64_t done = ++(row.status == "ok" ? summary_.measured : summary_.failed);
       if (row.status == "ok") spreads_.push_back(row.relative_spread);
       summary_.noisy += row.noisy;
+      summary_.slowed += conditions_of(row.details).slowdown > kSlowed;
       if (takes_replicas() && done % options_.reference_every == 0) measure_reference();
     }
     if (options_.progress) options_.progress(number, summary_.requested, row);
@@ -122,6 +132,11 @@ class ArchitectureMeasuring {
     Measurement row = measure_row(parse_genotype(reference_, space_), first_index_);
     for (const Measurement& m : before) row.replica = std::max(row.replica, m.replica + 1);
     store_.insert(row);
+    note_reference(row);
+  }
+
+  void note_reference(const Measurement& row) {
+    if (row.status == "ok") references_.emplace_back(watch_.seconds(), row.median);
   }
 
   void find_noise_floor() {
@@ -143,6 +158,8 @@ class ArchitectureMeasuring {
   int64_t first_index_ = 0;
   std::string reference_;
   std::vector<double> spreads_;
+  Stopwatch watch_;
+  std::vector<std::pair<double, double>> references_;  // (seconds, cost) of the first architecture
   MeasuringSummary summary_;
 };
 
@@ -155,7 +172,7 @@ MeasuringSummary measure_architectures(MeasurementStore& store, const SearchSpac
 
 MeasuringSummary measure_architectures(MeasurementStore& store, const LatencySetup& setup,
                                        const MeasuringOptions& options) {
-  LatencyMeter meter(setup);
+  LatencyMeter meter(setup, store.best_probe_ms(latency_context(setup)));
   return measure_architectures(store, setup.space, meter, options);
 }
 

@@ -26,6 +26,8 @@ struct MeasuringOptions {
   std::function<void(int64_t done, int64_t total, const Measurement& latest)> progress = {};
 };
 
+inline constexpr double kSlowed = 1.12;
+
 struct MeasuringSummary {
   int64_t requested = 0;  // in this shard
   int64_t present = 0;    // found in the store
@@ -40,6 +42,10 @@ struct MeasuringSummary {
   // than 3.
   double noise_floor = 0;
   int64_t replicas = 0;
+  // How much the first architecture's cost changed from this run's beginning to its end, relative: the median
+  // slope (Theil-Sen) of its measurements over time. 0 for fewer than 3.
+  double drift = 0;
+  int64_t slowed = 0;  // new, on a machine kSlowed times slower than the best that is known of it
 };
 
 // Measures architectures begin .. begin + count - 1 of the sampler, or the shard of these, and stores each as

@@ -20,6 +20,8 @@ struct LatencySetup {
   Device device{};
   ThreadPool* pool = nullptr;  // null: ThreadPool::global()
   MeasureOptions measure{};
+  bool pin_threads = false;  // each to a core of its own, while a meter lives; on a CPU
+  bool cold_caches = false;  // empties them before each run: metric "cold_latency"; on a CPU
 
   ThreadPool& threads() const { return pool ? *pool : ThreadPool::global(); }
 };
@@ -38,6 +40,7 @@ class InferenceNetwork {
   const Storage& images() const { return images_; }  // (batch, 3, image, image)
   const Storage& logits() const { return logits_; }  // (batch, classes)
   const ProgramStats& stats() const { return program_.stats(); }
+  Program& program() { return program_; }  // for profiles
 
  private:
   Storage images_, logits_;

@@ -1,47 +1,68 @@
 #include "nas/latency_meter.h"
 
-#include <chrono>
+#include <algorithm>
+#include <cmath>
 
+#include "core/clock.h"
+#include "core/error.h"
 #include "core/interrupt.h"
-#include "predictor/speed_probe.h"
+#include "predictor/machine.h"
 
 namespace ladarts {
 
-namespace {
-
-// Tells when the CPU is disturbed; nothing tells it of a GPU.
-std::unique_ptr<SpeedProbe> make_probe(const LatencySetup& setup) {
-  return setup.device.kind == DeviceKind::cpu ? std::make_unique<SpeedProbe>(setup.threads()) : nullptr;
+CostContext latency_context(const LatencySetup& setup) {
+  return cost_context(setup, setup.cold_caches ? "cold_latency" : "latency", "ms");
 }
 
-// Runs that `probe` shows to be disturbed are left out.
-Timing measure_network(const LatencySetup& setup, InferenceNetwork& network, SpeedProbe* probe) {
-  MeasureOptions options = setup.measure;
-  if (probe) options.slowdown = [&] { return probe->slowdown(); };
-  return measure(
+LatencyTimer::LatencyTimer(const LatencySetup& setup, double known_probe_ms) : setup_(setup) {
+  if (setup.device.kind != DeviceKind::cpu) {  // nothing tells when a GPU is disturbed
+    require(!setup.pin_threads && !setup.cold_caches,
+            "[measure] threads are pinned and caches emptied on a CPU only, not on {}", setup.device.str());
+    return;
+  }
+  if (setup.pin_threads) pinned_ = std::make_unique<PinnedThreads>(setup.threads());
+  if (setup.cold_caches) flush_ = std::make_unique<CacheFlush>(setup.threads());
+  probe_ = std::make_unique<SpeedProbe>(setup.threads(), known_probe_ms);
+}
+
+LatencyTimer::~LatencyTimer() = default;
+
+Timing LatencyTimer::time(InferenceNetwork& network) {
+  MeasureOptions options = setup_.measure;
+  if (probe_) options.slowdown = [&] { return probe_->slowdown(); };
+  if (flush_) options.prepare = [&] { (*flush_)(); };
+  // Where the machine stays disturbed, waiting for it again and again only makes a campaign endless.
+  options.patience_s = std::ldexp(options.patience_s, -std::min(hopeless_, 16));
+  const MachineState before = machine_state();
+  const Timing timing = ladarts::measure(
       [&] {
         network.run();
         network.wait();
       },
       options);
+  const MachineState after = machine_state();
+  hopeless_ = timing.noisy ? hopeless_ + 1 : 0;
+  conditions_ = {.cores = pinned_ ? pinned_->str() : "",
+                 .clock_mhz = before.clock_mhz,
+                 .clock_mhz_after = after.clock_mhz,
+                 .temperature_c = before.temperature_c,
+                 .temperature_c_after = after.temperature_c};
+  if (probe_) {
+    conditions_.probe_ms = probe_->best_ms();
+    conditions_.slowdown = timing.slowdown * probe_->window_slowdown();
+  }
+  return timing;
 }
 
-}  // namespace
-
-CostContext latency_context(const LatencySetup& setup) {
-  return cost_context(setup, "latency", "ms");
-}
-
-LatencyMeter::LatencyMeter(const LatencySetup& setup)
-    : setup_(setup), context_(latency_context(setup)), probe_(make_probe(setup)) {}
-
-LatencyMeter::~LatencyMeter() = default;
+LatencyMeter::LatencyMeter(const LatencySetup& setup, double known_probe_ms)
+    : setup_(setup), context_(latency_context(setup)), timer_(setup_, known_probe_ms) {}
 
 void LatencyMeter::measure(const Genotype& genotype, Measurement& row) {
-  const auto start = std::chrono::steady_clock::now();
+  const Stopwatch watch;
   InferenceNetwork network(setup_, genotype);
-  setup_seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  set_timing(row, measure_network(setup_, network, probe_.get()));
+  setup_seconds_ += watch.seconds();
+  set_timing(row, timer_.time(network));
+  row.details = with_conditions(row.details, timer_.conditions());
 }
 
 void set_timing(Measurement& row, const Timing& timing) {
@@ -55,12 +76,6 @@ void set_timing(Measurement& row, const Timing& timing) {
   row.noisy = timing.noisy;
 }
 
-Timing measure_latency(const LatencySetup& setup, const Genotype& genotype) {
-  InferenceNetwork network(setup, genotype);
-  const std::unique_ptr<SpeedProbe> probe = make_probe(setup);
-  return measure_network(setup, network, probe.get());
-}
-
 std::optional<std::vector<Timing>> measure_in_turn(
     const LatencySetup& setup, std::span<const Genotype> genotypes, int rounds,
     const std::function<void(int64_t done, double latest_ms)>& progress) {
@@ -72,12 +87,12 @@ std::optional<std::vector<Timing>> measure_in_turn(
     int disturbed = 0, noisy = 0;
   };
   std::vector<Rounds> found(networks.size());
-  const std::unique_ptr<SpeedProbe> probe = make_probe(setup);
+  LatencyTimer timer(setup);
   int64_t done = 0;
   for (int round = 0; round < rounds; ++round)
     for (size_t i = 0; i < networks.size(); ++i) {
       if (interrupted()) return std::nullopt;
-      const Timing t = measure_network(setup, *networks[i], probe.get());
+      const Timing t = timer.time(*networks[i]);
       found[i].medians.push_back(t.median_ms);
       found[i].disturbed += t.disturbed_runs;
       found[i].noisy += t.noisy;
@@ -91,6 +106,30 @@ std::optional<std::vector<Timing>> measure_in_turn(
     timings.push_back(t);
   }
   return timings;
+}
+
+std::optional<NoiseFloor> measure_noise_floor(const LatencySetup& setup, const Genotype& genotype,
+                                              int timings, double known_probe_ms) {
+  require(timings >= 2, "[measure] a noise floor from {} timings; it takes 2 or more", timings);
+  InferenceNetwork network(setup, genotype);
+  LatencyTimer timer(setup, known_probe_ms);
+  NoiseFloor floor{.timings = timings};
+  std::vector<double> medians, spreads;
+  int runs = 0, disturbed = 0;
+  for (int i = 0; i < timings; ++i) {
+    if (interrupted()) return std::nullopt;
+    const Timing t = timer.time(network);
+    medians.push_back(t.median_ms);
+    spreads.push_back(t.relative_spread);
+    disturbed += t.disturbed_runs;
+    runs += t.noisy ? t.repeats : t.repeats + t.disturbed_runs;
+    floor.slowdown = std::max(floor.slowdown, timer.conditions().slowdown);
+  }
+  floor.median_ms = summarise_times(medians).median_ms;
+  for (const double m : medians) floor.between = std::max(floor.between, std::abs(m / floor.median_ms - 1));
+  floor.within = summarise_times(spreads).median_ms;
+  floor.disturbed = double(disturbed) / runs;
+  return floor;
 }
 
 }  // namespace ladarts

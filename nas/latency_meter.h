@@ -8,21 +8,45 @@
 #include <span>
 #include <vector>
 
+#include "core/affinity.h"
 #include "nas/architecture_meter.h"
 #include "nas/inference_network.h"
+#include "predictor/cache_flush.h"
+#include "predictor/conditions.h"
 #include "predictor/measure.h"
+#include "predictor/speed_probe.h"
 
 namespace ladarts {
 
-class SpeedProbe;
-
-// What such a latency is the latency of, on this machine.
+// What such a latency is the latency of, on this machine: metric "latency", or "cold_latency" where the
+// caches are emptied before each run.
 CostContext latency_context(const LatencySetup& setup);
+
+// Times networks by the protocol of predictor/measure.h, on threads and caches as the set-up wants them.
+class LatencyTimer {
+ public:
+  // `known_probe_ms` is SpeedProbe's best time on this machine as found before; 0: unknown. Throws Error
+  // where threads are to be pinned or caches emptied on another device than a CPU, or where there are more
+  // threads than cores.
+  explicit LatencyTimer(const LatencySetup& setup, double known_probe_ms = 0);
+  ~LatencyTimer();
+
+  Timing time(InferenceNetwork& network);
+  // What the machine was like around the latest timing.
+  const Conditions& conditions() const { return conditions_; }
+
+ private:
+  const LatencySetup& setup_;
+  std::unique_ptr<PinnedThreads> pinned_;
+  std::unique_ptr<SpeedProbe> probe_;
+  std::unique_ptr<CacheFlush> flush_;
+  Conditions conditions_;
+  int hopeless_ = 0;  // timings in a row that found no undisturbed runs
+};
 
 class LatencyMeter : public ArchitectureMeter {
  public:
-  explicit LatencyMeter(const LatencySetup& setup);
-  ~LatencyMeter() override;
+  explicit LatencyMeter(const LatencySetup& setup, double known_probe_ms = 0);
   CostContext context() const override { return context_; }
   void measure(const Genotype& genotype, Measurement& row) override;
   double setup_seconds() const override { return setup_seconds_; }
@@ -30,19 +54,30 @@ class LatencyMeter : public ArchitectureMeter {
  private:
   LatencySetup setup_;
   CostContext context_;
-  std::unique_ptr<SpeedProbe> probe_;
+  LatencyTimer timer_;
   double setup_seconds_ = 0;
 };
 
 // Fills in what a row keeps of a timing.
 void set_timing(Measurement& row, const Timing& timing);
 
-Timing measure_latency(const LatencySetup& setup, const Genotype& genotype);
-
 // Times the networks in turn, `rounds` times, so that a machine that slows down or speeds up meets all alike.
 // Each result summarises the medians of its rounds. Empty where interrupted().
 std::optional<std::vector<Timing>> measure_in_turn(
     const LatencySetup& setup, std::span<const Genotype> genotypes, int rounds,
     const std::function<void(int64_t done, double latest_ms)>& progress = {});
+
+// How well this machine can tell two latencies apart: one network timed several times.
+struct NoiseFloor {
+  double median_ms = 0;  // of the timings' medians
+  double between = 0;    // their greatest difference from it, relative: what is finer cannot be told
+  double within = 0;     // median over the timings of the relative spread of single runs
+  double disturbed = 0;  // share of runs on a slowed machine
+  double slowdown = 0;   // of the machine against its best known (Conditions::slowdown), the greatest
+  int timings = 0;
+};
+// Empty where interrupted().
+std::optional<NoiseFloor> measure_noise_floor(const LatencySetup& setup, const Genotype& genotype,
+                                              int timings = 5, double known_probe_ms = 0);
 
 }  // namespace ladarts

@@ -85,12 +85,22 @@ void EnergyMeter::measure(const Genotype& genotype, Measurement& row) {
   row.details = nlohmann::json{{"counter", counter_->name()}, {"runs", e.runs}, {"watts", e.watts}}.dump();
 }
 
-std::unique_ptr<ArchitectureMeter> make_meter(const std::string& metric, const LatencySetup& setup) {
+bool is_latency(const std::string& metric) {
+  return metric == "latency" || metric == "cold_latency";
+}
+
+LatencySetup latency_setup(const std::string& metric, LatencySetup setup) {
+  setup.cold_caches = metric == "cold_latency";
+  return setup;
+}
+
+std::unique_ptr<ArchitectureMeter> make_meter(const std::string& metric, const LatencySetup& setup,
+                                              double known_probe_ms) {
   if (metric == "peak_memory") return std::make_unique<PeakMemoryMeter>(setup);
   if (is_count(metric)) return std::make_unique<CountMeter>(setup, metric);
   if (metric == "energy") return std::make_unique<EnergyMeter>(setup, open_energy_counter(setup.device));
-  require(metric_info(metric).name == "latency", "[measure] nothing measures '{}'", metric);
-  return std::make_unique<LatencyMeter>(setup);
+  require(is_latency(metric_info(metric).name), "[measure] nothing measures '{}'", metric);
+  return std::make_unique<LatencyMeter>(latency_setup(metric, setup), known_probe_ms);
 }
 
 std::optional<std::vector<Measurement>> measure_metric_in_turn(
@@ -99,8 +109,8 @@ std::optional<std::vector<Measurement>> measure_metric_in_turn(
   const CostContext context = metric_context(metric, setup);
   std::vector<Measurement> rows;
   for (const Genotype& g : genotypes) rows.push_back(new_row(context, architecture_text(g, setup.space)));
-  if (metric == "latency") {
-    const auto timings = measure_in_turn(setup, genotypes, rounds, progress);
+  if (is_latency(metric)) {
+    const auto timings = measure_in_turn(latency_setup(metric, setup), genotypes, rounds, progress);
     if (!timings) return std::nullopt;
     for (size_t i = 0; i < rows.size(); ++i) set_timing(rows[i], (*timings)[i]);
     return rows;

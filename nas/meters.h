@@ -63,8 +63,14 @@ class EnergyMeter : public ArchitectureMeter {
   double setup_seconds_ = 0;
 };
 
-// Throws Error for an unknown metric, and for energy where its counter cannot be read.
-std::unique_ptr<ArchitectureMeter> make_meter(const std::string& metric, const LatencySetup& setup);
+// Throws Error for an unknown metric, and for energy where its counter cannot be read. For `known_probe_ms`
+// see LatencyTimer.
+std::unique_ptr<ArchitectureMeter> make_meter(const std::string& metric, const LatencySetup& setup,
+                                              double known_probe_ms = 0);
+
+// The set-up of a latency of this metric: caches cold for "cold_latency".
+LatencySetup latency_setup(const std::string& metric, LatencySetup setup);
+bool is_latency(const std::string& metric);  // "latency" or "cold_latency"
 
 // The context of such a meter, without opening a counter.
 CostContext metric_context(const std::string& metric, const LatencySetup& setup);

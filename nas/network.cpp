@@ -40,6 +40,7 @@ class CellRecorder {
     const int64_t side = in.reduction ? (in.states[0].dim(2) + 1) / 2 : in.states[0].dim(2);
     std::vector<Tensor> states = in.states;
     for (int node = 0; node < space.nodes; ++node) {
+      const Graph::Scope node_scope(layers_.graph(), fmt::format("node{}", node));
       std::vector<DeferredNorm> terms;
       const GenotypeEdge* last = nullptr;  // adds the others to its result
       for (const GenotypeEdge& edge : genotype.nodes[size_t(node)]) {
@@ -72,7 +73,8 @@ class CellRecorder {
   };
   Edge edge_of(const CellInputs& in, int node, const GenotypeEdge& edge) const {
     const int index = config_.space.edge_index(node, edge.source);
-    return {index, in.reduction && edge.source < config_.space.inputs ? 2 : 1, fmt::format("edge{}", index),
+    return {index, in.reduction && edge.source < config_.space.inputs ? 2 : 1,
+            fmt::format("edge{}/{}", index, edge.primitive),
             fmt::format("{}.edge{}.{}", in.name, index, edge.primitive), find_primitive(edge.primitive)};
   }
 

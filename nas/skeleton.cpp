@@ -23,6 +23,15 @@ std::pair<Tensor, Tensor> record_imagenet_stems(Layers& layers, Tensor images, i
   return {s0, s1};
 }
 
+// A cell's two inputs, brought to its channels and size.
+std::vector<Tensor> record_preprocessing(Layers& layers, const std::string& name, Tensor s0, Tensor s1,
+                                         const CellPosition& at) {
+  const Graph::Scope scope(layers.graph(), "preprocess");
+  Tensor first = at.after_reduction ? layers.factorized_reduce(name + "0", s0, at.channels)
+                                    : layers.relu_conv_norm(name + "0", s0, at.channels, 1);
+  return {first, layers.relu_conv_norm(name + "1", s1, at.channels, 1)};
+}
+
 SkeletonResult record_darts(SkeletonLayers& layers, const SearchSpace& space, const NetworkShape& shape,
                             Tensor images, const CellBody& body) {
   SkeletonResult result;
@@ -37,12 +46,9 @@ SkeletonResult record_darts(SkeletonLayers& layers, const SearchSpace& space, co
     const CellPosition& at = cells[i];
     const std::string name = fmt::format("cell{}", i);
     const Graph::Scope scope(layers.inner.graph(), name);
-    const std::string pre = name + ".preprocess";
-    Tensor first = at.after_reduction ? layers.inner.factorized_reduce(pre + "0", s0, at.channels)
-                                      : layers.inner.relu_conv_norm(pre + "0", s0, at.channels, 1);
-    Tensor second = layers.inner.relu_conv_norm(pre + "1", s1, at.channels, 1);
+    const std::vector<Tensor> inputs = record_preprocessing(layers.inner, name + ".preprocess", s0, s1, at);
     s0 = s1;
-    s1 = body({int(i), name, at.reduction, at.channels, {first, second}});
+    s1 = body({int(i), name, at.reduction, at.channels, inputs});
     if (int(i) == 2 * shape.layers / 3) result.two_thirds_deep = s1;
   }
   const Graph::Scope scope(layers.outer.graph(), "head");

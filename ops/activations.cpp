@@ -24,13 +24,36 @@ Tensor sigmoid(Tensor x) {
 Tensor tanh(Tensor x) {
   return record(Activation::tanh, x);
 }
+Tensor exp(Tensor x) {
+  return record(Activation::exp, x);
+}
 
 std::string_view ActivationOp::name() const {
-  return kind == Activation::relu ? "relu" : kind == Activation::sigmoid ? "sigmoid" : "tanh";
+  switch (kind) {
+    case Activation::relu:
+      return "relu";
+    case Activation::sigmoid:
+      return "sigmoid";
+    case Activation::tanh:
+      return "tanh";
+    case Activation::exp:
+      break;
+  }
+  return "exp";
 }
 
 std::string_view ActivationGrad::name() const {
-  return kind == Activation::relu ? "relu_grad" : kind == Activation::sigmoid ? "sigmoid_grad" : "tanh_grad";
+  switch (kind) {
+    case Activation::relu:
+      return "relu_grad";
+    case Activation::sigmoid:
+      return "sigmoid_grad";
+    case Activation::tanh:
+      return "tanh_grad";
+    case Activation::exp:
+      break;
+  }
+  return "exp_grad";
 }
 
 void ActivationOp::backward(Backward& b) const {

@@ -8,8 +8,9 @@ namespace ladarts {
 Tensor relu(Tensor x);     // max(x, 0)
 Tensor sigmoid(Tensor x);  // 1 / (1 + exp(-x))
 Tensor tanh(Tensor x);
+Tensor exp(Tensor x);
 
-enum class Activation : uint8_t { relu, sigmoid, tanh };
+enum class Activation : uint8_t { relu, sigmoid, tanh, exp };
 
 class ActivationOp : public Op {  // (x) -> (y)
  public:

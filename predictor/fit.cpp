@@ -1,7 +1,10 @@
 #include "predictor/fit.h"
 
 #include <chrono>
+#include <cmath>
 #include <nlohmann/json.hpp>
+
+#include "core/error.h"
 
 namespace ladarts {
 
@@ -16,15 +19,50 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
 void to_json(nlohmann::json& j, const FitReport& r) {
   j = {{"n_train", r.n_train},   {"n_test", r.n_test},           {"mlp", r.mlp},
        {"additive", r.additive}, {"mlp_seconds", r.mlp_seconds}, {"additive_seconds", r.additive_seconds}};
+  if (!r.gp) return;
+  j["gp"] = *r.gp;
+  j["gp_seconds"] = r.gp_seconds;
+  j["gp_within_one_deviation"] = r.gp_calibration->within_one;
+  j["gp_within_two_deviations"] = r.gp_calibration->within_two;
 }
 
 void from_json(const nlohmann::json& j, FitReport& r) {
+  r = {};
   j.at("n_train").get_to(r.n_train);
   j.at("n_test").get_to(r.n_test);
   j.at("mlp").get_to(r.mlp);
   j.at("additive").get_to(r.additive);
   j.at("mlp_seconds").get_to(r.mlp_seconds);
   j.at("additive_seconds").get_to(r.additive_seconds);
+  if (!j.contains("gp")) return;
+  r.gp = j.at("gp").get<ErrorReport>();
+  j.at("gp_seconds").get_to(r.gp_seconds);
+  r.gp_calibration = {j.at("gp_within_one_deviation").get<double>(),
+                      j.at("gp_within_two_deviations").get<double>()};
+}
+
+Calibration calibration(std::span<const CostDistribution> predicted, std::span<const double> measured) {
+  require(predicted.size() == measured.size() && !measured.empty(),
+          "[calibration] {} predictions of {} costs", predicted.size(), measured.size());
+  Calibration c;
+  for (size_t i = 0; i < measured.size(); ++i) {
+    const double off = std::abs(predicted[i].mean - measured[i]);
+    c.within_one += off <= predicted[i].deviation ? 1 : 0;
+    c.within_two += off <= 2 * predicted[i].deviation ? 1 : 0;
+  }
+  c.within_one /= double(measured.size());
+  c.within_two /= double(measured.size());
+  return c;
+}
+
+const Regressor& FitResult::model(std::string_view name) const {
+  if (name == "additive") return *additive;
+  if (name == "mlp" || name == "paper") return *mlp;
+  if (name == "auto") return gp ? static_cast<const Regressor&>(*gp) : *mlp;
+  require(name == "gp", "[fit] unknown model '{}'; known are auto, gp, mlp, paper and additive", name);
+  require(gp != nullptr, "[fit] a Gaussian process takes {} to {} rows; use --model mlp", kMinGpRows,
+          kMostGpRows);
+  return *gp;
 }
 
 FitResult fit_predictors(const Dataset& data, const FitOptions& options, Device device) {
@@ -33,7 +71,8 @@ FitResult fit_predictors(const Dataset& data, const FitOptions& options, Device 
   const Dataset train = data.subset(split.train), test = data.subset(split.test);
   MlpOptions mlp = options.mlp;
   AdditiveOptions additive = options.additive;
-  mlp.seed = additive.seed = options.seed;
+  GpOptions gp = options.gp;
+  mlp.seed = additive.seed = gp.seed = options.seed;
 
   FitResult result;
   result.report.n_train = train.size();
@@ -46,6 +85,13 @@ FitResult fit_predictors(const Dataset& data, const FitOptions& options, Device 
   result.report.mlp_seconds = seconds_since(start);
   result.report.additive = error_report(result.additive->predict(test.features), test.costs);
   result.report.mlp = error_report(result.mlp->predict(test.features), test.costs);
+  if (data.size() > kMostGpRows) return result;
+  start = std::chrono::steady_clock::now();
+  result.gp = fit_gp(train, gp, device);
+  result.report.gp_seconds = seconds_since(start);
+  result.report.gp = error_report(result.gp->predict(test.features), test.costs);
+  result.report.gp_calibration = calibration(result.gp->distribution(test.features), test.costs);
+  result.gp = fit_gp(data, gp, device);
   return result;
 }
 

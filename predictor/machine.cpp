@@ -3,9 +3,13 @@
 #include <sched.h>
 #include <sys/utsname.h>
 
+#include <algorithm>
 #include <charconv>
 #include <fstream>
 
+#include <fmt/format.h>
+
+#include "core/affinity.h"
 #include "core/kernel.h"
 #include "ladarts_commit.h"
 
@@ -32,7 +36,7 @@ std::string cpuinfo(std::initializer_list<const char*> keys) {
   return "";
 }
 
-std::string first_line(const char* path) {
+std::string first_line(const std::filesystem::path& path) {
   std::ifstream file(path);
   std::string line;
   std::getline(file, line);
@@ -45,9 +49,53 @@ double number(const std::string& text) {
   return value;
 }
 
-double clock_mhz() {
-  const double khz = number(first_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq"));
-  return khz > 0 ? khz / 1e3 : number(cpuinfo({"cpu MHz"}));
+double clock_mhz(const std::filesystem::path& system) {
+  double sum = 0;
+  int cores = 0;
+  for (const int core : cores_by_preference(system)) {
+    const double khz =
+        number(first_line(system / fmt::format("devices/system/cpu/cpu{}/cpufreq/scaling_cur_freq", core)));
+    sum += khz / 1e3;
+    cores += khz > 0;
+  }
+  return cores > 0 ? sum / cores : number(cpuinfo({"cpu MHz"}));
+}
+
+// Names of drivers and zones that measure a CPU: "coretemp", "k10temp", "zenpower", "cpu_thermal",
+// "x86_pkg_temp".
+bool is_cpu_sensor(const std::string& name) {
+  for (const char* part : {"coretemp", "k10temp", "zenpower", "cpu", "x86_pkg"})
+    if (name.find(part) != std::string::npos) return true;
+  return false;
+}
+
+// The hottest of all inputs class/GROUP/*/PREFIX*SUFFIX, in thousandths of a degree, of the sensors whose
+// name is in NAME_FILE: {of CPUs, of all}.
+std::pair<double, double> hottest(const std::filesystem::path& group, const std::string& name_file,
+                                  const std::string& prefix, const std::string& suffix) {
+  std::pair<double, double> found{0, 0};
+  std::error_code error;
+  for (const auto& sensor : std::filesystem::directory_iterator(group, error)) {
+    const bool cpu = is_cpu_sensor(first_line(sensor.path() / name_file));
+    std::error_code unreadable;
+    for (const auto& input : std::filesystem::directory_iterator(sensor.path(), unreadable)) {
+      const std::string name = input.path().filename().string();
+      if (name.rfind(prefix, 0) != 0 || name.size() < suffix.size() ||
+          name.compare(name.size() - suffix.size(), suffix.size(), suffix) != 0)
+        continue;
+      const double celsius = number(first_line(input.path())) / 1e3;
+      if (cpu) found.first = std::max(found.first, celsius);
+      found.second = std::max(found.second, celsius);
+    }
+  }
+  return found;
+}
+
+double temperature_c(const std::filesystem::path& system) {
+  const auto monitors = hottest(system / "class/hwmon", "name", "temp", "_input");
+  const auto zones = hottest(system / "class/thermal", "type", "temp", "");
+  const double cpu = std::max(monitors.first, zones.first);
+  return cpu > 0 ? cpu : std::max(monitors.second, zones.second);
 }
 
 // The family tells CPUs apart whose model name is cut short ("AMD EPYC" in some virtual machines).
@@ -70,7 +118,7 @@ Machine this_machine() {
   m.cpu = cpu_name();
   m.cores = available_cores();
   m.isa = to_string(current_cpu_isa());
-  m.clock_mhz = clock_mhz();
+  m.clock_mhz = clock_mhz("/sys");
   m.governor = first_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor");
   utsname name{};
   if (uname(&name) == 0) {
@@ -78,6 +126,10 @@ Machine this_machine() {
     m.hostname = name.nodename;
   }
   return m;
+}
+
+MachineState machine_state(const std::filesystem::path& system) {
+  return {.clock_mhz = clock_mhz(system), .temperature_c = temperature_c(system)};
 }
 
 std::string library_version() {

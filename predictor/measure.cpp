@@ -49,6 +49,12 @@ bool stationary(const std::vector<double>& times) {
   return window(0) > (1 - kStationary) * window(1);
 }
 
+struct Run {
+  double ms;
+  double slowdown;  // after it
+  bool disturbed;   // slow before or after it
+};
+
 void check(const MeasureOptions& o) {
   require(o.min_warmup_runs >= 0 && o.max_warmup_runs >= o.min_warmup_runs && o.min_repeats >= 1 &&
               o.max_repeats >= o.min_repeats && o.target_error >= 0 && o.time_budget_s >= 0 &&
@@ -83,18 +89,15 @@ Timing summarise_times(std::span<const double> milliseconds) {
 Timing measure(const std::function<void()>& run, const MeasureOptions& options) {
   check(options);
   const auto now = [&] { return options.now ? options.now() : monotonic_seconds(); };
-  const auto slow = [&] { return options.slowdown && options.slowdown() > options.max_slowdown; };
-  struct Run {
-    double ms;
-    bool disturbed;
-  };
-  bool slow_before = slow();
+  const auto slowdown = [&] { return options.slowdown ? options.slowdown() : 1.0; };
+  double before = slowdown();
   const auto timed = [&] {
+    if (options.prepare) options.prepare();
     const double begin = now();
     run();
     const double ms = (now() - begin) * 1e3;
-    const bool slow_after = slow();
-    return Run{ms, std::exchange(slow_before, slow_after) || slow_after};
+    const double after = slowdown();
+    return Run{ms, after, std::max(std::exchange(before, after), after) > options.max_slowdown};
   };
   const double start = now();
   const auto in_time = [&](double seconds) { return now() - start < seconds; };
@@ -107,11 +110,12 @@ Timing measure(const std::function<void()>& run, const MeasureOptions& options) 
   const int warmup_runs = int(times.size());
 
   times.clear();
-  std::vector<double> disturbed;
+  std::vector<double> disturbed, slowdowns, slowdowns_disturbed;
   bool noisy = false;
   while (int(times.size()) < options.max_repeats) {
     const Run latest = timed();
     (latest.disturbed ? disturbed : times).push_back(latest.ms);
+    (latest.disturbed ? slowdowns_disturbed : slowdowns).push_back(latest.slowdown);
     const bool enough = int(times.size()) >= options.min_repeats;
     if (enough && summarise_times(times).relative_error <= options.target_error) break;
     if (in_time(options.time_budget_s)) continue;
@@ -122,9 +126,13 @@ Timing measure(const std::function<void()>& run, const MeasureOptions& options) 
       break;
     }
   }
-  if (noisy) times.insert(times.end(), disturbed.begin(), disturbed.end());
+  if (noisy) {
+    times.insert(times.end(), disturbed.begin(), disturbed.end());
+    slowdowns.insert(slowdowns.end(), slowdowns_disturbed.begin(), slowdowns_disturbed.end());
+  }
   Timing timing = summarise_times(times);
   timing.noisy = noisy;
+  timing.slowdown = median_of(std::move(slowdowns));
   timing.warmup_runs = warmup_runs;
   timing.disturbed_runs = int(disturbed.size());
   return timing;

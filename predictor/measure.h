@@ -24,7 +24,8 @@ struct MeasureOptions {
   // ...unless this much time beyond the budget brings no min_repeats others: then all runs count and the
   // timing is marked noisy.
   double patience_s = 30.0;
-  std::function<double()> now = {};  // seconds, for tests; the monotonic clock if not given
+  std::function<void()> prepare = {};  // called before each run, not timed: CacheFlush
+  std::function<double()> now = {};    // seconds, for tests; the monotonic clock if not given
 };
 
 struct Timing {
@@ -37,6 +38,7 @@ struct Timing {
   int warmup_runs = 0;
   int disturbed_runs = 0;  // of the timed ones; not in `repeats` unless noisy
   bool noisy = false;      // disturbed runs had to be counted
+  double slowdown = 1;     // median over the counted runs of what options.slowdown said after them
 };
 
 // Calls run() repeatedly and times each call. Warm-up ends when the median of three

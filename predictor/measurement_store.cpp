@@ -322,6 +322,18 @@ std::set<std::string> MeasurementStore::architectures(const MeasurementFilter& f
   return result;
 }
 
+double MeasurementStore::best_probe_ms(const CostContext& context) const {
+  if (schema_ < 2) return 0;
+  sqlite::Statement s(
+      *db_,
+      "SELECT min(json_extract(details, '$.probe_ms')) FROM measurements JOIN contexts ON "
+      "contexts.id = context_id WHERE device = ? AND device_kind = ? AND threads = ? AND isa = ? AND "
+      "library_version = ? AND json_extract(details, '$.probe_ms') > 0");
+  s.bind(0, context.device).bind(1, context.device_kind).bind(2, context.threads).bind(3, context.isa);
+  s.bind(4, context.library_version);
+  return s.step() ? s.real(0) : 0;
+}
+
 std::set<int64_t> MeasurementStore::sample_indices(const MeasurementFilter& filter) const {
   const Where where(filter);
   sqlite::Statement s(*db_, where.select("DISTINCT sample_index"));

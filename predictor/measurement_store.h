@@ -80,6 +80,9 @@ class MeasurementStore {
   std::vector<Measurement> rows(const MeasurementFilter& filter = {}) const;  // by sample index, then id
   int64_t count(const MeasurementFilter& filter = {}) const;
   std::set<std::string> architectures(const MeasurementFilter& filter = {}) const;
+  // The least SpeedProbe time that rows of this device, number of threads, instruction set and version have
+  // among their conditions; 0 where none has.
+  double best_probe_ms(const CostContext& context) const;
   std::set<int64_t> sample_indices(const MeasurementFilter& filter = {}) const;
   // Every context that has rows, with their number: what a user may ask for.
   std::vector<std::pair<CostContext, int64_t>> contexts(const MeasurementFilter& filter = {}) const;

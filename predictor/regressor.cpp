@@ -6,6 +6,7 @@
 #include "core/error.h"
 #include "core/program.h"
 #include "predictor/additive.h"
+#include "predictor/gp.h"
 #include "predictor/mlp.h"
 
 namespace ladarts {
@@ -40,13 +41,18 @@ std::vector<double> Regressor::predict(const FeatureMatrix& x) const {
   return result;
 }
 
+std::vector<CostDistribution> Regressor::distribution(const FeatureMatrix&) const {
+  fail("[{}] does not know how certain it is; fit a predictor with --model gp", kind());
+}
+
 std::unique_ptr<Regressor> make_regressor(std::string_view kind, const nlohmann::json& configuration,
                                           Device device) try {
   const auto features = configuration.at("features").get<int64_t>();
   require(features > 0, "[predictor] a regressor of {} features", features);
   if (kind == "additive")
     return std::make_unique<AdditiveRegressor>(std::vector<double>(size_t(features)), 0.0, device);
-  require(kind == "mlp", "[predictor] unknown kind of regressor '{}'; known are additive and mlp", kind);
+  if (kind == "gp") return make_gp(configuration, device);
+  require(kind == "mlp", "[predictor] unknown kind of regressor '{}'; known are gp, mlp and additive", kind);
   MlpOptions options;
   options.hidden = configuration.at("hidden").get<std::vector<int>>();
   options.linear_skip = configuration.at("linear_skip").get<bool>();

@@ -14,10 +14,16 @@
 
 namespace ladarts {
 
+// What is known of a cost that was not measured: its mean and the standard deviation of a measurement around
+// it.
+struct CostDistribution {
+  double mean = 0, deviation = 0;
+};
+
 class Regressor {
  public:
   virtual ~Regressor() = default;
-  virtual std::string_view kind() const = 0;  // "mlp", "additive"
+  virtual std::string_view kind() const = 0;  // "gp", "mlp", "additive"
   virtual int64_t features() const = 0;
 
   // Appends the prediction to features' graph: (N, features()) -> (N, 1), in the unit of the costs that it
@@ -27,6 +33,10 @@ class Regressor {
 
   // Predictions for host features, by a Program over record().
   std::vector<double> predict(const FeatureMatrix& features) const;
+
+  // Whether distribution() is there; it throws Error otherwise.
+  virtual bool gives_deviation() const { return false; }
+  virtual std::vector<CostDistribution> distribution(const FeatureMatrix& features) const;
 
   // For files: what makes an equal regressor again, see make_regressor().
   virtual nlohmann::json configuration() const = 0;

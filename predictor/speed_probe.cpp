@@ -1,5 +1,8 @@
 #include "predictor/speed_probe.h"
 
+#include <algorithm>
+#include <limits>
+
 #include "core/clock.h"
 #include "core/error.h"
 #include "core/parameters.h"
@@ -32,8 +35,10 @@ Program compile_probe(ThreadPool& pool) {
 
 }  // namespace
 
-SpeedProbe::SpeedProbe(ThreadPool& pool)
-    : program_(compile_probe(pool)), start_(std::chrono::steady_clock::now()) {
+SpeedProbe::SpeedProbe(ThreadPool& pool, double known_best_ms)
+    : program_(compile_probe(pool)),
+      start_(std::chrono::steady_clock::now()),
+      best_s_(known_best_ms > 0 ? known_best_ms * 1e-3 : std::numeric_limits<double>::infinity()) {
   for (int i = 0; i < kFirstProbes; ++i) slowdown();
 }
 
@@ -45,6 +50,7 @@ double SpeedProbe::slowdown() {
   const double now = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
   while (!fastest_.empty() && fastest_.front().first < now - kWindowSeconds) fastest_.pop_front();
   while (!fastest_.empty() && fastest_.back().second >= seconds) fastest_.pop_back();
+  best_s_ = std::min(best_s_, seconds);
   fastest_.emplace_back(now, seconds);
   return seconds / fastest_.front().second;
 }

@@ -11,9 +11,11 @@ namespace {
 using Units = std::vector<std::pair<std::string, double>>;
 
 const Units& units_for(const std::string& metric) {
+  static const Units times = {{"ns", 1e-6}, {"us", 1e-3}, {"ms", 1}, {"s", 1e3}};
   static const Units counts = {{"one", 1e-6}, {"thousand", 1e-3}, {"million", 1}, {"billion", 1e3}};
   static const std::map<std::string, Units> units = {
-      {"latency", {{"ns", 1e-6}, {"us", 1e-3}, {"ms", 1}, {"s", 1e3}}},
+      {"latency", times},
+      {"cold_latency", times},
       {"energy", {{"uJ", 1e-3}, {"mJ", 1}, {"J", 1e3}}},
       {"peak_memory",
        {{"B", 1.0 / (1 << 20)}, {"KiB", 1.0 / 1024}, {"MiB", 1}, {"GiB", 1024}, {"MB", 1e6 / (1 << 20)}}},
@@ -26,6 +28,7 @@ const Units& units_for(const std::string& metric) {
 
 const std::vector<MetricInfo>& known_metrics() {
   static const std::vector<MetricInfo> metrics = {{"latency", "ms", "time of a run"},
+                                                  {"cold_latency", "ms", "time of a run from emptied caches"},
                                                   {"peak_memory", "MiB", "memory of the inference program"},
                                                   {"parameters", "million", "trainable numbers"},
                                                   {"macs", "million", "multiply-accumulates of an image"},

@@ -1,157 +1,191 @@
-// Errors of the predictors on a public table of latencies: CSV with a column `arch_str` in the NAS-Bench-201
-// form
-// (|op~0|+|op~0|op~1|+...) and one column for each device. The features are the operations of the edges,
-// one-hot.
+// Errors of the predictors on public tables of measured architectures, against the number of measurements.
 //
-//   tables_bench latency.csv --device 1080ti_1_ms --device raspi4_ms --rows 200 --rows 900 --seeds 3
+//   tables_bench nasbench201/latency.csv --live nasbench201/accuracy.csv --rows 20 --rows 200 --seeds 5
 //
-// Optional: --live CSV, a table with `output_reachable`; rows where it is 0 are left out. --group COLUMN
-// keeps rows of equal value on one side of the split. --paper adds the paper's plain 512-512 network.
+// Every architecture that was not fitted on is tested. Prints a table and, with --json, writes all figures:
+// for each column, model and number of rows the mean over seeds, the half width of its 95% confidence
+// interval, calibration and the worst cases. See benchmarks/predictor/table_reader.h for the forms of tables.
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
-#include <fstream>
-#include <map>
+#include <cmath>
+#include <nlohmann/json.hpp>
 #include <numeric>
-#include <optional>
-#include <set>
-#include <sstream>
 
+#include "benchmarks/predictor/table_reader.h"
 #include "core/error.h"
+#include "core/json_file.h"
 #include "core/philox.h"
 #include "predictor/fit.h"
 
 using namespace ladarts;
+using benchmarks::CostTable;
+using nlohmann::json;
 
 namespace {
 
-using Table = std::map<std::string, std::vector<std::string>>;  // column -> cells
-
-std::vector<std::string> split_text(const std::string& text, char separator) {
-  std::vector<std::string> parts;
-  std::stringstream stream(text);
-  for (std::string part; std::getline(stream, part, separator);) parts.push_back(part);
-  return parts;
-}
-
-Table read_csv(const std::string& path) {
-  std::ifstream file(path);
-  std::string line;
-  require(bool(std::getline(file, line)), "[tables_bench] cannot read '{}'", path);
-  const std::vector<std::string> names = split_text(line, ',');
-  Table table;
-  while (std::getline(file, line)) {
-    const std::vector<std::string> cells = split_text(line, ',');
-    require(cells.size() == names.size(), "[tables_bench] '{}': {} cells under {} columns: {}", path,
-            cells.size(), names.size(), line);
-    for (size_t i = 0; i < names.size(); ++i) table[names[i]].push_back(cells[i]);
-  }
-  return table;
-}
-
-const std::vector<std::string>& column(const Table& table, const std::string& name) {
-  const auto it = table.find(name);
-  require(it != table.end(), "[tables_bench] there is no column '{}'", name);
-  return it->second;
-}
-
-// Operations of the edges in order: "|a~0|+|b~0|c~1|" -> {a, b, c}.
-std::vector<std::string> operations(const std::string& architecture) {
-  std::vector<std::string> result;
-  for (const std::string& part : split_text(architecture, '|'))
-    if (part.find('~') != std::string::npos) result.push_back(part.substr(0, part.find('~')));
-  return result;
-}
-
-FeatureMatrix one_hot(const std::vector<std::string>& architectures) {
-  std::set<std::string> known;
-  for (const std::string& a : architectures)
-    for (const std::string& op : operations(a)) known.insert(op);
-  FeatureMatrix features;
-  for (const std::string& a : architectures) {
-    std::vector<float> row;
-    for (const std::string& op : operations(a))
-      for (const std::string& candidate : known) row.push_back(op == candidate ? 1.f : 0.f);
-    features.append(row);
-  }
-  return features;
-}
-
 struct Arguments {
-  std::string csv, live, group;
-  std::vector<std::string> devices;
-  std::vector<int64_t> rows = {200, 900};
-  int seeds = 3;
-  int64_t test_rows = 4000;
-  bool paper = false;
+  std::string csv, json_path;
+  benchmarks::TableOptions table;
+  std::vector<std::string> columns, models = {"gp", "additive", "paper"};
+  std::vector<int64_t> rows = {10, 20, 50, 200, 900};
+  int seeds = 5;
 };
 
-Dataset load(const Arguments& a, const std::string& device) {
-  const Table table = read_csv(a.csv);
-  Dataset all;
-  all.features = one_hot(column(table, "arch_str"));
-  for (const std::string& cell : column(table, device)) all.costs.push_back(std::stod(cell));
-  if (!a.group.empty())
-    for (const std::string& cell : column(table, a.group)) all.groups.push_back(std::stoll(cell));
-  if (a.live.empty()) return all;
-  const Table live = read_csv(a.live);
-  std::vector<int64_t> rows;
-  for (int64_t i = 0; i < all.size(); ++i)
-    if (column(live, "output_reachable").at(size_t(i)) != "0") rows.push_back(i);
-  return all.subset(rows);
-}
+struct Trial {
+  ErrorReport errors;
+  std::optional<Calibration> calibration;
+  double seconds = 0;
+  size_t worst = 0;  // row with the largest relative error
+  double worst_predicted = 0, worst_measured = 0;
+};
 
-// `train_rows` for the fit and at most `test_rows` others, of other groups, to test on.
-Split draw(const Dataset& data, int64_t train_rows, int64_t test_rows, uint64_t seed) {
-  std::vector<int64_t> order(size_t(data.size()));
+Split draw(int64_t rows, int64_t train, uint64_t seed) {
+  std::vector<int64_t> order(static_cast<size_t>(rows));
   std::iota(order.begin(), order.end(), int64_t(0));
   Random random(seed);
   for (size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[random.below(uint32_t(i))]);
-  require(train_rows < data.size(), "[tables_bench] {} rows to fit, the table has {}", train_rows,
-          data.size());
-  Split split;
-  std::set<int64_t> trained;
-  for (const int64_t i : order) {
-    const int64_t group = data.groups.empty() ? i : data.groups[size_t(i)];
-    if (int64_t(split.train.size()) < train_rows) {
-      if (trained.insert(group).second) split.train.push_back(i);
-    } else if (int64_t(split.test.size()) < test_rows && !trained.count(group)) {
-      split.test.push_back(i);
-    }
-  }
-  return split;
+  return {{order.begin(), order.begin() + train}, {order.begin() + train, order.end()}};
 }
 
-void report(const Arguments& a, const std::string& device, const Dataset& data, int64_t rows) {
-  std::vector<std::pair<std::string, std::optional<MlpOptions>>> models = {{"additive", {}},
-                                                                           {"mlp", MlpOptions{}}};
-  if (a.paper) models.emplace_back("mlp 512-512", MlpOptions::paper());
-  for (auto& [name, options] : models) {
-    ErrorReport mean;
-    double seconds = 0;
-    for (int seed = 0; seed < a.seeds; ++seed) {
-      const Split split = draw(data, rows, a.test_rows, uint64_t(seed));
-      const Dataset train = data.subset(split.train), test = data.subset(split.test);
-      const auto start = std::chrono::steady_clock::now();
-      std::unique_ptr<Regressor> model;
-      if (options) {
-        options->seed = uint64_t(seed);
-        model = fit_mlp(train, *options);
-      } else {
-        model = fit_additive(train, {.seed = uint64_t(seed)});
-      }
-      seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() / a.seeds;
-      const ErrorReport r = error_report(model->predict(test.features), test.costs);
-      mean.mean_relative_error += r.mean_relative_error / a.seeds;
-      mean.within_5_percent += r.within_5_percent / a.seeds;
-      mean.within_10_percent += r.within_10_percent / a.seeds;
-      mean.spearman += r.spearman / a.seeds;
-      mean.kendall += r.kendall / a.seeds;
+// Of structured_features(): operations as they are written and their counts, dead ones like others.
+FeatureExpansion first_groups(FeatureExpansion e, size_t count) {
+  e.groups.resize(std::min(count, e.groups.size()));
+  e.output.rows = std::accumulate(e.groups.begin(), e.groups.end(), int64_t(0));
+  e.output.bias.resize(size_t(e.output.rows));
+  e.output.weight.resize(size_t(e.output.rows * e.output.columns));
+  return e;
+}
+
+// gp-written does not know what is dead; gp-plain has nothing but the encoding.
+std::unique_ptr<Regressor> fit(const std::string& model, const Dataset& train, const CostTable& table,
+                               uint64_t seed) {
+  if (model == "additive") return fit_additive(train, {.seed = seed});
+  if (model.starts_with("gp")) {
+    GpOptions options;
+    if (model == "gp") options.expansion = table.expansion;
+    if (model == "gp-written") options.expansion = first_groups(table.expansion, 2);
+    options.seed = seed;
+    return fit_gp(train, options);
+  }
+  MlpOptions options = model == "paper" ? MlpOptions::paper() : MlpOptions{};
+  options.seed = seed;
+  return fit_mlp(train, options);
+}
+
+Trial run(const std::string& model, const CostTable& table, const Dataset& data, int64_t rows,
+          uint64_t seed) {
+  const Split split = draw(data.size(), rows, seed);
+  const Dataset train = data.subset(split.train), test = data.subset(split.test);
+  const auto start = std::chrono::steady_clock::now();
+  const auto regressor = fit(model, train, table, seed);
+  Trial t;
+  t.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const std::vector<double> predicted = regressor->predict(test.features);
+  t.errors = error_report(predicted, test.costs);
+  if (regressor->gives_deviation()) {  // on up to 1,000: its cost grows with the square of the rows fitted
+    std::vector<int64_t> some(size_t(std::min<int64_t>(test.size(), 1000)));
+    std::iota(some.begin(), some.end(), int64_t(0));
+    const Dataset part = test.subset(some);
+    t.calibration = calibration(regressor->distribution(part.features), part.costs);
+  }
+  double worst = -1;
+  for (size_t i = 0; i < predicted.size(); ++i)
+    if (const double error = std::abs(predicted[i] / test.costs[i] - 1); error > worst) {
+      worst = error;
+      t.worst = size_t(split.test[i]);
+      t.worst_predicted = predicted[i];
+      t.worst_measured = test.costs[i];
     }
-    fmt::print("{:16} {:5} {:12} {:7.2f}% {:6.1f}% {:6.1f}% {:9.4f} {:8.4f} {:7.2f}\n", device, rows, name,
-               100 * mean.mean_relative_error, 100 * mean.within_5_percent, 100 * mean.within_10_percent,
-               mean.spearman, mean.kendall, seconds);
-    std::fflush(stdout);
+  return t;
+}
+
+// Two-sided 95% quantile of Student's t for a mean of n values.
+double student(size_t n) {
+  constexpr double kQuantiles[] = {12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26};
+  return n < 2 ? 0 : n - 2 < std::size(kQuantiles) ? kQuantiles[n - 2] : 2.2;
+}
+
+template <class F>
+json mean_and_band(const std::vector<Trial>& trials, F value) {
+  double mean = 0, square = 0;
+  for (const Trial& t : trials) mean += value(t) / double(trials.size());
+  for (const Trial& t : trials) square += (value(t) - mean) * (value(t) - mean);
+  const auto n = double(trials.size());
+  return {{"mean", mean}, {"band", n > 1 ? student(trials.size()) * std::sqrt(square / (n - 1) / n) : 0.0}};
+}
+
+json summary(const std::vector<Trial>& trials, const CostTable& table) {
+  json j;
+  j["relative_error"] = mean_and_band(trials, [](const Trial& t) { return t.errors.mean_relative_error; });
+  j["median_error"] = mean_and_band(trials, [](const Trial& t) { return t.errors.median_relative_error; });
+  j["within_5_percent"] = mean_and_band(trials, [](const Trial& t) { return t.errors.within_5_percent; });
+  j["within_10_percent"] = mean_and_band(trials, [](const Trial& t) { return t.errors.within_10_percent; });
+  j["spearman"] = mean_and_band(trials, [](const Trial& t) { return t.errors.spearman; });
+  if (trials[0].calibration) {
+    j["within_one_deviation"] =
+        mean_and_band(trials, [](const Trial& t) { return t.calibration->within_one; });
+    j["within_two_deviations"] =
+        mean_and_band(trials, [](const Trial& t) { return t.calibration->within_two; });
+  }
+  const Trial& worst = *std::max_element(trials.begin(), trials.end(), [](const Trial& a, const Trial& b) {
+    return std::abs(a.worst_predicted / a.worst_measured - 1) <
+           std::abs(b.worst_predicted / b.worst_measured - 1);
+  });
+  j["worst"] = {{"architecture", table.architectures[worst.worst]},
+                {"predicted", worst.worst_predicted},
+                {"measured", worst.worst_measured}};
+  j["seeds"] = trials.size();
+  return j;
+}
+
+void print(const std::string& column, int64_t rows, const std::string& model, const json& s) {
+  auto mean = [&](const char* key) { return s[key]["mean"].get<double>(); };
+  fmt::print("{:18} {:5} {:9} {:8.3f}% +-{:6.3f} {:7.3f}% {:6.1f}% {:6.1f}% {:8.4f}", column, rows, model,
+             100 * mean("relative_error"), 100 * s["relative_error"]["band"].get<double>(),
+             100 * mean("median_error"), 100 * mean("within_5_percent"), 100 * mean("within_10_percent"),
+             mean("spearman"));
+  if (s.contains("within_one_deviation"))
+    fmt::print(" {:6.1f}% {:6.1f}%", 100 * mean("within_one_deviation"), 100 * mean("within_two_deviations"));
+  fmt::print("\n");
+  std::fflush(stdout);
+}
+
+void bench(const Arguments& a) {
+  const CostTable table = benchmarks::read_table(a.csv, a.table);
+  json results = {{"table", table.name}, {"rows", table.features.rows}, {"results", json::array()}};
+  fmt::print("{}: {} architectures\n{:18} {:>5} {:9} {:>9} {:>8} {:>8} {:>7} {:>7} {:>8} {:>7} {:>7}\n",
+             table.name, table.features.rows, "column", "rows", "model", "error", "95%", "median", "in 5%",
+             "in 10%", "Spearman", "1 sd", "2 sd");
+  for (const std::string& name : a.columns)
+    require(std::find(table.columns.begin(), table.columns.end(), name) != table.columns.end(),
+            "[tables_bench] '{}' has no column '{}'", a.csv, name);
+  for (const int64_t rows : a.rows) {
+    std::map<std::string, double> sum;
+    double columns = 0;
+    for (size_t c = 0; c < table.columns.size(); ++c) {
+      const std::string& name = table.columns[c];
+      if (!a.columns.empty() && std::find(a.columns.begin(), a.columns.end(), name) == a.columns.end())
+        continue;
+      const Dataset data = table.dataset(c);
+      if (rows >= data.size()) continue;
+      ++columns;
+      for (const std::string& model : a.models) {
+        std::vector<Trial> trials;
+        for (int seed = 0; seed < a.seeds; ++seed)
+          trials.push_back(run(model, table, data, rows, uint64_t(seed)));
+        json s = summary(trials, table);
+        print(name, rows, model, s);
+        sum[model] += s["relative_error"]["mean"].get<double>();
+        s["column"] = name;
+        s["fitted_on"] = rows;
+        s["model"] = model;
+        results["results"].push_back(std::move(s));
+        if (!a.json_path.empty()) write_json_file(a.json_path, Json::parse(results.dump()));
+      }
+    }
+    for (const auto& [model, total] : sum)
+      fmt::print("{:18} {:5} {:9} {:8.3f}%\n", "mean of columns", rows, model, 100 * total / columns);
   }
 }
 
@@ -159,22 +193,19 @@ void report(const Arguments& a, const std::string& device, const Dataset& data, 
 
 int main(int argc, char** argv) try {
   Arguments a;
-  CLI::App app("Errors of the predictors on a public table of latencies");
-  app.add_option("csv", a.csv, "table with arch_str and a column for each device")->required();
-  app.add_option("--device", a.devices, "column to predict; may be repeated")->required();
+  CLI::App app("Errors of the predictors on a public table of measured architectures");
+  app.add_option("csv", a.csv, "table: arch_str, genotype or op0 op1 ..., and columns of costs")->required();
+  app.add_option("--column", a.columns, "cost to predict; may be repeated; all without it");
+  app.add_option("--model", a.models, "gp, gp-written, gp-plain, additive, mlp or paper; may be repeated")
+      ->check(CLI::IsMember({"gp", "gp-written", "gp-plain", "additive", "mlp", "paper"}));
   app.add_option("--rows", a.rows, "rows to fit on; may be repeated");
-  app.add_option("--seeds", a.seeds, "splits to average over");
-  app.add_option("--test-rows", a.test_rows, "at most this many rows to test on");
-  app.add_option("--live", a.live, "table of the same order with output_reachable; rows with 0 are left out");
-  app.add_option("--group", a.group, "column whose equal values stay on one side of the split");
-  app.add_flag("--paper", a.paper, "also the paper's plain network");
+  app.add_option("--seeds", a.seeds, "splits to average over")->check(CLI::PositiveNumber);
+  app.add_option("--live", a.table.live,
+                 "table of the same order with output_reachable; rows with 0 are left out");
+  app.add_option("--group", a.table.group, "column with the row measured for this one; others are left out");
+  app.add_option("--json", a.json_path, "file for all figures");
   CLI11_PARSE(app, argc, argv);
-  fmt::print("{:16} {:>5} {:12} {:>8} {:>7} {:>7} {:>9} {:>8} {:>7}\n", "device", "rows", "model", "error",
-             "in 5%", "in 10%", "Spearman", "Kendall", "fit s");
-  for (const std::string& device : a.devices) {
-    const Dataset data = load(a, device);
-    for (const int64_t rows : a.rows) report(a, device, data, rows);
-  }
+  bench(a);
 } catch (const std::exception& e) {
   fmt::print(stderr, "{}\n", e.what());
   return 1;

@@ -21,6 +21,9 @@ void activation(const ActivationOp& op, const KernelArgs& a) {
       case Activation::tanh:
         for (int64_t i = begin; i < end; ++i) y[i] = std::tanh(x[i]);
         break;
+      case Activation::exp:
+        for (int64_t i = begin; i < end; ++i) y[i] = std::exp(x[i]);
+        break;
     }
   });
 }
@@ -37,6 +40,9 @@ void gradient(Activation kind, const float* y, const float* d_y, float* d_x, int
       break;
     case Activation::tanh:
       for (int64_t i = begin; i < end; ++i) store(i, d_y[i] * (1.f - y[i] * y[i]));
+      break;
+    case Activation::exp:
+      for (int64_t i = begin; i < end; ++i) store(i, d_y[i] * y[i]);
       break;
   }
 }

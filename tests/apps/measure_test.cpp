@@ -33,6 +33,10 @@ TEST_CASE("measure, fit and verify: from an empty file to a checked predictor", 
   INFO(measured.err);
   REQUIRE(measured.code == 0);
   CHECK(measured.json()["measured"] == 24);
+  CHECK(measured.json()["machine"]["timings"] == 5);
+  CHECK(measured.json()["machine"]["median_ms"].get<double>() > 0);
+  CHECK(measured.json()["architectures_per_hour"].get<double>() > 0);
+  CHECK_THAT(measured.err, ContainsSubstring("this machine now: one network timed 5 times"));
   CHECK(run(measure(db, 24)).json()["present"] == 24);
 
   const ProgramResult fitted = run({"fit", "--db", db, "--out", predictor, "--epochs", "20", "--json"});
@@ -75,6 +79,26 @@ TEST_CASE("measuring that was interrupted or killed goes on and loses nothing", 
   const Json last = run(measure(db, int(kept) + 2)).json();
   CHECK(last["present"] == kept);
   CHECK(last["measured"] == 2);
+}
+
+TEST_CASE("measure: threads pinned and caches cold, a cost of its own that fit and verify know",
+          "[apps][measure]") {
+  TempFolder folder;
+  const std::string db = folder / "latency.db", predictor = folder / "predictor.safetensors";
+  const ProgramResult cold = run(with(measure(db, 12), {"--metric", "cold_latency", "--pin"}));
+  INFO(cold.err);
+  REQUIRE(cold.code == 0);
+  CHECK(cold.json()["measured"] == 12);
+  CHECK(cold.json()["machine"]["pinned"] == true);
+  REQUIRE(run(measure(db, 12)).json()["measured"] == 12);  // warm ones are others
+  CHECK(run({"fit", "--db", db, "--out", predictor, "--model", "additive"}).code == 1);  // which of the two?
+  REQUIRE(
+      run({"fit", "--db", db, "--out", predictor, "--model", "additive", "--metric", "cold_latency"}).code ==
+      0);
+  const Json verified =
+      run({"verify", "--predictor", predictor, "--sample", "1", "--rounds", "1", "--json"}).json();
+  CHECK_THAT(verified["what"].get<std::string>(), ContainsSubstring("cold_latency in ms"));
+  CHECK(run(with(measure(db, 4), {"--threads", "1000", "--pin"})).code == 1);
 }
 
 TEST_CASE("measure times given architectures, and keeps them where a file is named", "[apps][measure]") {

@@ -3,10 +3,14 @@
 #include <cmath>
 #include <csignal>
 
+#include <fmt/format.h>
+
+#include "core/affinity.h"
 #include "core/error.h"
 #include "core/interrupt.h"
 #include "nas/encoding.h"
 #include "nas/sampler.h"
+#include "predictor/conditions.h"
 #include "tests/support/catch.h"
 #include "tests/support/temp_folder.h"
 
@@ -89,6 +93,81 @@ TEST_CASE("measuring: replicas of the first architecture give the noise floor", 
   CHECK(s.noise_floor >= 0);
   CHECK(store.count() == 9);
   CHECK(measured_dataset(store.rows(), setup.space).size() == 6);
+}
+
+namespace {
+
+// Costs that rise by 1% with each measurement; every fifth row says that the machine was slowed.
+class RisingMeter : public ArchitectureMeter {
+ public:
+  CostContext context() const override {
+    CostContext c;
+    c.space = SearchSpace::load("darts").id();
+    c.device = "rising";
+    return c;
+  }
+  void measure(const Genotype&, Measurement& row) override {
+    row.median = 100 + measured_;
+    Conditions conditions;
+    conditions.probe_ms = 0.2;
+    conditions.slowdown = measured_ % 5 == 4 ? 1.5 : 1.0;
+    row.details = with_conditions(row.details, conditions);
+    ++measured_;
+  }
+
+ private:
+  int measured_ = 0;
+};
+
+}  // namespace
+
+TEST_CASE("measuring: replicas over time give the machine's drift, slowed rows are counted",
+          "[nas][measuring]") {
+  const TempFolder folder;
+  MeasurementStore store(folder / "m.db");
+  RisingMeter meter;
+  const SearchSpace space = SearchSpace::load("darts");
+  const MeasuringSummary s = measure_architectures(store, space, meter, {.count = 12, .reference_every = 3});
+  CHECK(s.replicas == 5);  // 100, 103, 107, 111, 115 at nearly no time apart
+  CHECK(s.drift > 0);
+  CHECK(s.slowed == 3);  // 4, 9 and 14; replicas are 3, 7, 11 and 15
+  CHECK(store.best_probe_ms(meter.context()) == 0.2);
+  CostContext other = meter.context();
+  other.threads = 7;
+  CHECK(store.best_probe_ms(other) == 0);
+}
+
+TEST_CASE("measuring: threads may be pinned and caches emptied, which is a cost of its own",
+          "[nas][measuring]") {
+  const TempFolder folder;
+  MeasurementStore store(folder / "m.db");
+  LatencySetup setup = small();
+  ThreadPool one(1);
+  setup.pool = &one;
+  setup.pin_threads = setup.cold_caches = true;
+  CHECK(latency_context(setup).metric == "cold_latency");
+  REQUIRE(measure_architectures(store, setup, {.count = 2, .reference_every = 0}).measured == 2);
+  for (const Measurement& row : store.rows()) {
+    CHECK(row.context.metric == "cold_latency");
+    const Conditions c = conditions_of(row.details);
+    CHECK(c.cores == fmt::format("{}", cores_by_preference()[0]));
+    CHECK(c.probe_ms > 0);
+    CHECK(c.slowdown >= 1);
+  }
+  CHECK(store.best_probe_ms(latency_context(setup)) > 0);
+}
+
+TEST_CASE("measuring: the noise floor of a machine comes from one network timed again and again",
+          "[nas][measuring]") {
+  const LatencySetup setup = small();
+  const auto floor = measure_noise_floor(setup, ArchitectureSampler(setup.space, 0).at(0), 3);
+  REQUIRE(floor);
+  CHECK(floor->timings == 3);
+  CHECK(floor->median_ms > 0);
+  CHECK(floor->between >= 0);
+  CHECK(floor->slowdown >= 1);
+  CHECK(floor->disturbed <= 1);
+  CHECK_THROWS_AS(measure_noise_floor(setup, ArchitectureSampler(setup.space, 0).at(0), 1), Error);
 }
 
 TEST_CASE("measuring: an interrupt ends it after the sample at hand, a later run goes on",

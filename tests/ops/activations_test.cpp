@@ -29,5 +29,6 @@ TEST_CASE("activations: forward and backward match the double oracle", "[ops][ac
     check(elementwise("relu", shape, relu, [](double x) { return x > 0 ? x : 0.0; }));
     check(elementwise("sigmoid", shape, sigmoid, [](double x) { return 1 / (1 + std::exp(-x)); }));
     check(elementwise("tanh", shape, ladarts::tanh, [](double x) { return std::tanh(x); }));
+    check(elementwise("exp", shape, ladarts::exp, [](double x) { return std::exp(x); }));
   }
 }

@@ -4,15 +4,21 @@
 #include <atomic>
 #include <chrono>
 #include <cmath>
+#include <fstream>
 #include <regex>
 #include <thread>
 #include <vector>
 
+#include <fmt/format.h>
+
+#include "core/affinity.h"
 #include "core/clock.h"
 #include "core/error.h"
+#include "predictor/cache_flush.h"
 #include "predictor/machine.h"
 #include "predictor/speed_probe.h"
 #include "tests/support/catch.h"
+#include "tests/support/temp_folder.h"
 
 using namespace ladarts;
 
@@ -113,6 +119,72 @@ TEST_CASE("measure: runs on a slowed machine are counted but not timed", "[predi
   CHECK(!t.noisy);
   CHECK(t.median_ms == Approx(10));
   CHECK(t.mean_ms == Approx(10));
+}
+
+TEST_CASE("measure: a timing tells how slow the machine was while its runs were counted",
+          "[predictor][measure]") {
+  SimulatedRuns runs{[](int) { return 10.0; }};
+  MeasureOptions options{.max_warmup_runs = 6, .min_repeats = 5, .time_budget_s = 1};
+  options.slowdown = [&] { return runs.calls == 8 ? 3.0 : 1.05; };  // runs 8 and 9 are not counted
+  CHECK(runs.measure(options).slowdown == Approx(1.05));
+  options.slowdown = [] { return 1.4; };
+  CHECK(runs.measure(options).slowdown == Approx(1.4));
+  options.slowdown = {};
+  CHECK(runs.measure(options).slowdown == 1);
+}
+
+TEST_CASE("measure: what prepares a run is not in its time", "[predictor][measure]") {
+  SimulatedRuns runs{[](int) { return 10.0; }};
+  int prepared = 0;
+  MeasureOptions options{.max_warmup_runs = 6, .min_repeats = 5, .time_budget_s = 100};
+  options.prepare = [&] {
+    ++prepared;
+    runs.seconds += 0.5;
+  };
+  const Timing t = runs.measure(options);
+  CHECK(t.median_ms == Approx(10));
+  CHECK(prepared == runs.calls);
+}
+
+TEST_CASE("cache flush: its memory is twice the largest cache", "[predictor][measure]") {
+  const TempFolder system;
+  const auto cache = std::filesystem::path(system / "devices/system/cpu/cpu0/cache");
+  for (const auto& [index, size] : {std::pair{0, "48K"}, {1, "2048K"}, {2, "33M"}}) {
+    std::filesystem::create_directories(cache / fmt::format("index{}", index));
+    std::ofstream(cache / fmt::format("index{}", index) / "size") << size << "\n";
+  }
+  CHECK(largest_cache_bytes(system.path()) == int64_t(33) << 20);
+  const TempFolder nothing;
+  CHECK(largest_cache_bytes(nothing.path()) == int64_t(32) << 20);
+  ThreadPool pool(2);
+  CacheFlush flush(pool);
+  CHECK(flush.bytes() == 2 * largest_cache_bytes());
+  flush();
+  flush();
+}
+
+TEST_CASE("machine: clocks and temperatures are read where there are any", "[predictor][machine]") {
+  const TempFolder system;
+  const auto write = [&](const std::string& path, const std::string& text) {
+    const std::filesystem::path file = system / path;
+    std::filesystem::create_directories(file.parent_path());
+    std::ofstream(file) << text << "\n";
+  };
+  CHECK(machine_state(system.path()).temperature_c == 0);
+  write("class/thermal/thermal_zone0/type", "acpitz");
+  write("class/thermal/thermal_zone0/temp", "71500");
+  CHECK(machine_state(system.path()).temperature_c == Approx(71.5));
+  write("class/hwmon/hwmon1/name", "nvme");
+  write("class/hwmon/hwmon1/temp1_input", "80000");
+  CHECK(machine_state(system.path()).temperature_c == Approx(80));
+  write("class/hwmon/hwmon2/name", "k10temp");
+  write("class/hwmon/hwmon2/temp1_input", "55000");
+  write("class/hwmon/hwmon2/temp1_label", "99000");
+  write("class/hwmon/hwmon2/temp3_input", "56250");
+  CHECK(machine_state(system.path()).temperature_c == Approx(56.25));  // the CPU's goes before hotter others
+  for (const int core : cores_by_preference())
+    write(fmt::format("devices/system/cpu/cpu{}/cpufreq/scaling_cur_freq", core), "2400000");
+  CHECK(machine_state(system.path()).clock_mhz == Approx(2400));
 }
 
 TEST_CASE("measure: where every run is disturbed, patience ends and the timing is noisy",

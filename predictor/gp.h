@@ -1,0 +1,84 @@
+// A Gaussian process over expanded features (predictor/feature_expansion.h): ladarts' own regressor.
+//
+//   z(x) ~ constant + sum over groups g of a linear function of x_g + a smooth function of all of x
+//
+// with covariance k(x, y) = 1 + sum_g a_g x_g . y_g + r exp(-1/2 sum_g |x_g - y_g|^2 / l_g^2). The linear
+// parts are the additive table and its coarser forms (counts of operations, what is live); the last is what
+// is not additive. How much each counts (a_g, r, l_g, and the noise) is what makes the measurements most
+// probable. The cost is z itself or exp(z), whichever predicts left-out rows better.
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "predictor/feature_expansion.h"
+#include "predictor/regressor.h"
+
+namespace ladarts {
+
+enum class CostLink : uint8_t { linear, log };  // cost = z, cost = exp(z)
+
+class GpRegressor : public Regressor {
+ public:
+  // With weights to be filled in.
+  GpRegressor(FeatureExpansion expansion, int64_t rows, CostLink link, Device device = {});
+  ~GpRegressor() override;
+
+  std::string_view kind() const override { return "gp"; }
+  int64_t features() const override { return expansion_.expansion().inputs; }
+  Tensor record(Tensor features) const override;
+  bool gives_deviation() const override { return true; }
+  // In double; the first call factors a matrix of rows x rows.
+  std::vector<CostDistribution> distribution(const FeatureMatrix& features) const override;
+  nlohmann::json configuration() const override;
+  NamedStorages weights() const override;
+
+  CostLink link() const { return link_; }
+  const FeatureExpansion& expansion() const { return expansion_.expansion(); }
+
+ private:
+  friend class GpFit;
+  struct Host;  // weights in double and the factor of the covariance
+  const Host& host() const;
+
+  RecordedExpansion expansion_;
+  int64_t rows_;
+  CostLink link_;
+  Device device_;
+  // F expanded features, M rows that it was fitted on. Standardised: (x - shift) * scale.
+  Storage shift_, scale_;            // (F)
+  Storage linear_, inverse_length_;  // (F): sqrt(a_g) and 1 / l_g of each feature's group
+  Storage centres_;                  // (M, F), standardised
+  Storage noise_;                    // (M): variance of each row beside k
+  Storage mean_linear_,
+      mean_rbf_;       // (F), (M): z = mean_linear . standardised + mean_rbf . exp(...) + mean_bias
+  Storage constants_;  // (kConstants)
+  enum Constant : uint8_t { mean_bias, rbf, deviation, new_noise, constant_count };
+  mutable std::unique_ptr<Host> host_;
+};
+
+struct GpOptions {
+  FeatureExpansion expansion;  // without inputs: the features as they are
+  // Rows that the covariance's constants are fitted on; all are used for the predictions. Work grows with the
+  // cube.
+  int64_t tuning_rows = 300;
+  int iterations = 60;
+  // Rows far from what the others predict of them count less, as if noise were Student's t of so many degrees
+  // of freedom; weights are set so many times.
+  double noise_freedom = 4;
+  int robust_rounds = 2;
+  uint64_t seed = 0;  // of the rows for tuning
+  std::function<void(int step, int steps)> progress = {};
+};
+
+inline constexpr int64_t kMinGpRows = 5;
+inline constexpr int64_t kMostGpRows = 6000;  // memory: two matrices of 8 bytes a value; use the MLP beyond
+
+// Of a configuration(), its weights to be filled in.
+std::unique_ptr<GpRegressor> make_gp(const nlohmann::json& configuration, Device device = {});
+
+// The same data and options give the same bits for any number of threads. Throws Error for fewer than
+// kMinGpRows or more than kMostGpRows rows.
+std::unique_ptr<GpRegressor> fit_gp(const Dataset& data, const GpOptions& options = {}, Device device = {});
+
+}  // namespace ladarts

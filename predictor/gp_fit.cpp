@@ -1,0 +1,331 @@
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "core/error.h"
+#include "core/philox.h"
+#include "predictor/dense.h"
+#include "predictor/gp.h"
+#include "predictor/gp_tuning.h"
+
+namespace ladarts {
+
+namespace {
+
+constexpr double kLowestPilot = 0.05;       // of the median cost: a prediction below is no base of a weight
+constexpr double kMedianChiSquare = 0.455;  // of one degree of freedom
+
+double quantile(std::vector<double> v, double share) {
+  const auto k = std::min(v.size() - 1, size_t(share * double(v.size())));
+  std::nth_element(v.begin(), v.begin() + long(k), v.end());
+  return v[k];
+}
+
+// The factor on `predicted` with the least mean |factor * predicted / cost - 1|: a median of the ratios that
+// weighs each by predicted / cost.
+double best_factor(const std::vector<double>& predicted, const std::vector<double>& costs) {
+  std::vector<std::pair<double, double>> ratios;
+  double total = 0, below = 0;
+  for (size_t i = 0; i < costs.size(); ++i) {
+    if (predicted[i] <= 0) continue;
+    ratios.emplace_back(costs[i] / predicted[i], predicted[i] / costs[i]);
+    total += ratios.back().second;
+  }
+  std::sort(ratios.begin(), ratios.end());
+  for (const auto& [ratio, weight] : ratios)
+    if ((below += weight) >= total / 2) return ratio;
+  return 1;
+}
+
+struct Standard {
+  std::vector<double> shift, scale;  // (F)
+};
+
+// Centres every feature; the typical size of each group's part of a row becomes 1.
+Standard standardisation(const FeatureMatrix& x, std::span<const int64_t> groups) {
+  Standard s{std::vector<double>(size_t(x.columns)), {}};
+  for (int64_t i = 0; i < x.rows; ++i)
+    for (int64_t k = 0; k < x.columns; ++k)
+      s.shift[size_t(k)] += double(x.row(i)[size_t(k)]) / double(x.rows);
+  int64_t begin = 0;
+  for (const int64_t size : groups) {
+    double square = 0;
+    for (int64_t i = 0; i < x.rows; ++i)
+      for (int64_t k = begin; k < begin + size; ++k) {
+        const double off = double(x.row(i)[size_t(k)]) - s.shift[size_t(k)];
+        square += off * off / double(x.rows);
+      }
+    s.scale.insert(s.scale.end(), size_t(size), square > 1e-12 ? 1 / std::sqrt(square) : 1.0);
+    begin += size;
+  }
+  return s;
+}
+
+// Rows of one fit: standardised features and what is known of their costs.
+struct Rows {
+  std::vector<double> x;      // (n, F)
+  std::vector<double> costs;  // relative to the median
+  int64_t n = 0;
+};
+
+}  // namespace
+
+// One link's model of some rows.
+class GpFit {
+ public:
+  GpFit(const Rows& rows, std::span<const int64_t> groups, CostLink link, ThreadPool& pool)
+      : rows_(rows),
+        groups_(groups.begin(), groups.end()),
+        link_(link),
+        pool_(pool),
+        constants_(GpConstants::typical(groups.size())),
+        weights_(size_t(rows.n), 1.0) {}
+
+  void set_constants(const GpConstants& c) { constants_ = c; }
+  const GpConstants& constants() const { return constants_; }
+
+  // The noise of a measurement is in proportion to its cost: with a linear link a row's depends on the cost,
+  // of which `pilot` is an idea. Rows far from `left_out`, what the others say of them, are trusted less.
+  void set_weights(const std::vector<double>& pilot, double freedom = 0) {
+    std::vector<double> robust(weights_.size(), 1.0);
+    if (freedom > 0) {
+      std::vector<double> squares;
+      for (size_t i = 0; i < weights_.size(); ++i) {
+        const double off = z_of(rows_.costs[i]) - left_out_z_[i];
+        squares.push_back(off * off / left_out_variance_[i]);
+      }
+      const double unit = std::max(quantile(squares, 0.5) / kMedianChiSquare, 1e-12);
+      for (size_t i = 0; i < squares.size(); ++i)
+        robust[i] = std::max(1.0, (freedom + squares[i] / unit) / (freedom + 1));
+    }
+    for (size_t i = 0; i < weights_.size(); ++i) {
+      const double p = link_ == CostLink::linear ? std::max(pilot[i], kLowestPilot) : 1.0;
+      weights_[i] = p * p * robust[i];
+    }
+    mean_weight_ = std::accumulate(weights_.begin(), weights_.end(), 0.0) / double(weights_.size());
+    for (double& w : weights_) w /= mean_weight_;
+    double total = 0;
+    mean_ = 0;
+    for (size_t i = 0; i < weights_.size(); ++i) {
+      mean_ += z_of(rows_.costs[i]) / weights_[i];
+      total += 1 / weights_[i];
+    }
+    mean_ /= total;
+    double square = 0;
+    for (size_t i = 0; i < weights_.size(); ++i) {
+      const double off = z_of(rows_.costs[i]) - mean_;
+      square += off * off / weights_[i];
+    }
+    size_ = std::sqrt(square / total) + 1e-9;
+    targets_.clear();
+    for (const double cost : rows_.costs) targets_.push_back((z_of(cost) - mean_) / size_);
+  }
+
+  void tune(const GpTuning& tuning, int iterations) {
+    constants_ = tuning.tune(constants_, targets_, weights_, iterations);
+  }
+
+  // Conditions on all rows; what each would be predicted to be without it follows from the inverse.
+  void condition() {
+    std::vector<double> k = kernel().covariance(rows_.x, rows_.n, rows_.x, rows_.n, pool_);
+    const auto n = size_t(rows_.n);
+    for (size_t i = 0; i < n; ++i) k[i * n + i] += constants_.noise() * weights_[i] + kGpJitter;
+    require(dense::cholesky(k, rows_.n, pool_), "[gp] the covariance of the rows is not positive definite");
+    alpha_ = targets_;
+    dense::solve(k, rows_.n, alpha_);
+    const std::vector<double> inverse = dense::lower_inverse(k, rows_.n, pool_);
+    std::vector<double> diagonal(n);
+    for (size_t i = 0; i < n; ++i)
+      for (size_t j = 0; j <= i; ++j) diagonal[j] += inverse[i * n + j] * inverse[i * n + j];
+    left_out_z_.clear();
+    left_out_variance_.clear();
+    for (size_t i = 0; i < n; ++i) {
+      left_out_z_.push_back((targets_[i] - alpha_[i] / diagonal[i]) * size_ + mean_);
+      left_out_variance_.push_back(size_ * size_ / diagonal[i]);
+    }
+  }
+
+  std::vector<double> left_out() const {
+    std::vector<double> costs;
+    for (const double z : left_out_z_)
+      costs.push_back(link_ == CostLink::log ? std::exp(z) : std::max(z, 1e-3));
+    return costs;
+  }
+
+  // A factor for the metric that counts, drawn to 1 where there are few rows.
+  double factor() const {
+    const double n = double(rows_.n);
+    return std::exp(std::log(best_factor(left_out(), rows_.costs)) * n / (n + 20));
+  }
+
+  double left_out_error() const {
+    const double f = factor();
+    const std::vector<double> predicted = left_out();
+    double sum = 0;
+    for (size_t i = 0; i < predicted.size(); ++i) sum += std::abs(f * predicted[i] / rows_.costs[i] - 1);
+    return sum / double(predicted.size());
+  }
+
+  // `unit`: the cost that counts as 1 in the rows.
+  std::unique_ptr<GpRegressor> regressor(const FeatureExpansion& expansion, const Standard& standard,
+                                         double unit, Device device) const {
+    auto model = std::make_unique<GpRegressor>(expansion, rows_.n, link_, device);
+    const GpKernel k = kernel();
+    const size_t f = standard.shift.size(), n = size_t(rows_.n);
+    const double cost_unit = unit * factor();
+    const double out =
+        size_ * (link_ == CostLink::linear ? cost_unit : 1.0);  // of a target, in the model's z
+    std::vector<double> linear(f), roots(f), lengths(f), smooth(n), noise(n);
+    double bias = link_ == CostLink::linear ? mean_ * cost_unit : mean_ + std::log(cost_unit);
+    for (size_t i = 0; i < n; ++i) {
+      bias += out * alpha_[i];
+      smooth[i] = out * alpha_[i] * k.rbf;
+      noise[i] = constants_.noise() * weights_[i] + kGpJitter;
+      for (size_t j = 0; j < f; ++j) linear[j] += out * alpha_[i] * k.linear[j] * rows_.x[i * f + j];
+    }
+    for (size_t j = 0; j < f; ++j) {
+      roots[j] = std::sqrt(k.linear[j]);
+      lengths[j] = std::sqrt(k.inverse_square[j]);
+    }
+    auto fill = [](const Storage& s, const std::vector<double>& v) {
+      s.upload(std::span<const float>(std::vector<float>(v.begin(), v.end())));
+    };
+    fill(model->shift_, standard.shift);
+    fill(model->scale_, standard.scale);
+    fill(model->linear_, roots);
+    fill(model->inverse_length_, lengths);
+    fill(model->centres_, rows_.x);
+    fill(model->noise_, noise);
+    fill(model->mean_linear_, linear);
+    fill(model->mean_rbf_, smooth);
+    std::vector<double> c(GpRegressor::constant_count);
+    c[GpRegressor::mean_bias] = bias;
+    c[GpRegressor::rbf] = k.rbf;
+    c[GpRegressor::deviation] = out * calibration();
+    c[GpRegressor::new_noise] =
+        constants_.noise() / mean_weight_ / (link_ == CostLink::linear ? cost_unit * cost_unit : 1.0);
+    fill(model->constants_, c);
+    return model;
+  }
+
+ private:
+  double z_of(double cost) const { return link_ == CostLink::log ? std::log(cost) : cost; }
+
+  GpKernel kernel() const {
+    GpKernel k;
+    k.rbf = constants_.rbf();
+    for (size_t g = 0; g < groups_.size(); ++g) {
+      k.linear.insert(k.linear.end(), size_t(groups_[g]), constants_.linear(g));
+      k.inverse_square.insert(k.inverse_square.end(), size_t(groups_[g]),
+                              1 / (constants_.length(g) * constants_.length(g)));
+    }
+    return k;
+  }
+
+  // Deviations times this hold 68% of the left-out rows.
+  double calibration() const {
+    std::vector<double> off;
+    for (size_t i = 0; i < left_out_z_.size(); ++i) {
+      // As a new measurement's: a row that is trusted less has not more noise for the reader.
+      const double usual =
+          constants_.noise() * size_ * size_ *
+          (link_ == CostLink::linear ? std::pow(std::max(left_out_z_[i], kLowestPilot), 2) : 1.0) /
+          mean_weight_;
+      const double own = constants_.noise() * size_ * size_ * weights_[i];
+      const double variance = std::max(left_out_variance_[i] - own, 0.0) + usual;
+      off.push_back(std::abs(z_of(rows_.costs[i]) - left_out_z_[i]) / std::sqrt(std::max(variance, 1e-30)));
+    }
+    return std::clamp(quantile(off, 0.683), 0.2, 5.0);
+  }
+
+  const Rows& rows_;
+  std::vector<int64_t> groups_;
+  CostLink link_;
+  ThreadPool& pool_;
+  GpConstants constants_;
+  std::vector<double> weights_;  // relative noise of each row, mean 1
+  double mean_weight_ = 1, mean_ = 0, size_ = 1;
+  std::vector<double> targets_, alpha_, left_out_z_, left_out_variance_;
+};
+
+namespace {
+
+Rows rows_of(const FeatureMatrix& x, const std::vector<double>& costs, const Standard& s, double unit) {
+  Rows rows;
+  rows.n = x.rows;
+  for (int64_t i = 0; i < x.rows; ++i) {
+    for (size_t k = 0; k < size_t(x.columns); ++k)
+      // Rounded as the model keeps it.
+      rows.x.push_back(
+          double(float((double(x.row(i)[k]) - double(float(s.shift[k]))) * double(float(s.scale[k])))));
+    rows.costs.push_back(costs[size_t(i)] / unit);
+  }
+  return rows;
+}
+
+Dataset tuning_rows(const Dataset& data, const GpOptions& options) {
+  if (data.size() <= options.tuning_rows) return data;
+  std::vector<int64_t> order(static_cast<size_t>(data.size()));
+  std::iota(order.begin(), order.end(), int64_t(0));
+  Random random(options.seed, 71);
+  for (size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[random.below(uint32_t(i))]);
+  order.resize(size_t(options.tuning_rows));
+  std::sort(order.begin(), order.end());
+  return data.subset(order);
+}
+
+}  // namespace
+
+std::unique_ptr<GpRegressor> fit_gp(const Dataset& data, const GpOptions& options, Device device) {
+  data.check();
+  require(data.size() >= kMinGpRows && data.size() <= kMostGpRows,
+          "[gp] {} rows; a Gaussian process takes {} to {}{}", data.size(), kMinGpRows, kMostGpRows,
+          data.size() > kMostGpRows ? ": use the mlp for so many" : ": measure more");
+  const FeatureExpansion expansion =
+      options.expansion.inputs > 0 ? options.expansion : FeatureExpansion::identity(data.features.columns);
+  const FeatureMatrix expanded = expansion.apply(data.features);
+  const Standard standard = standardisation(expanded, expansion.groups);
+  const double unit = quantile(data.costs, 0.5);
+  const Rows rows = rows_of(expanded, data.costs, standard, unit);
+  const Dataset part_data = tuning_rows({expanded, data.costs, {}}, options);
+  const Rows part = rows_of(part_data.features, part_data.costs, standard, unit);
+  ThreadPool& pool = ThreadPool::global();
+  const GpTuning tuning(part.x, part.n, expansion.groups, pool);
+  const int steps = 2 * (options.robust_rounds + 1) + options.robust_rounds + 1;
+  int step = 0;
+  auto progress = [&] {
+    if (options.progress) options.progress(++step, steps);
+  };
+
+  std::vector<GpFit> fits;
+  fits.reserve(2);
+  std::vector<double> pilot(part.costs);
+  for (const CostLink link : {CostLink::log, CostLink::linear}) {
+    GpFit& fit = fits.emplace_back(part, expansion.groups, link, pool);
+    fit.set_weights(pilot);
+    fit.tune(tuning, options.iterations);
+    fit.condition();
+    progress();
+    for (int round = 0; round < options.robust_rounds; ++round) {
+      fit.set_weights(fit.left_out(), options.noise_freedom);
+      fit.tune(tuning, std::max(options.iterations / 3, 1));
+      fit.condition();
+      progress();
+    }
+    pilot = fit.left_out();
+  }
+  const GpFit& best = fits[fits[1].left_out_error() <= fits[0].left_out_error()];
+  if (part.n == rows.n) return best.regressor(expansion, standard, unit, device);
+  GpFit whole(rows, expansion.groups, &best == &fits[1] ? CostLink::linear : CostLink::log, pool);
+  whole.set_constants(best.constants());
+  whole.set_weights(rows.costs);
+  whole.condition();
+  progress();
+  if (options.robust_rounds > 0) {
+    whole.set_weights(whole.left_out(), options.noise_freedom);
+    whole.condition();
+  }
+  return whole.regressor(expansion, standard, unit, device);
+}
+
+}  // namespace ladarts
