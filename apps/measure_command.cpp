@@ -49,7 +49,7 @@ class MeasureCommand : public Command {
     add_timing_options(app, setup_);
     add_network_options(app, network_);
     add_runner_options(app, runner_);
-    for (const char* name : {"--max-repeats", "--seconds-each", "--target-error"})
+    for (const char* name : {"--max-repeats", "--seconds-each", "--target-error", "--pin"})
       timing_options_.push_back(app.get_option(name));
   }
 
@@ -61,10 +61,10 @@ class MeasureCommand : public Command {
     options_.seed = common.seed;
     for (const CLI::Option* option : timing_options_)
       require(!runner_.given() || option->count() == 0,
-              "[measure] {} has no effect with --runner: the command decides how often it runs a network",
+              "[measure] {} has no effect with --runner: how it runs a network is the command's matter",
               option->get_name());
     require(!runner_.given() || metric_ == "latency" || metric_ == "energy" || metric_ == "peak_memory",
-            "[measure] no runner is needed for the {} of a network: leave out --runner", metric_);
+            "[measure] a runner measures latency, energy or peak_memory; for {} leave out --runner", metric_);
     if (!shard_.empty()) read_shard(shard_, options_);
     return genotypes_.empty() ? measure_samples() : measure_given();
   }

@@ -90,9 +90,9 @@ Json measure_given_by_runner(RunnerMeter& meter, const SearchSpace& space,
                               : "interrupted; nothing was written");
     }
   progress.finish();
-  return {{"what", context.str()},    {"metric", context.metric}, {"unit", context.unit},
-          {"device", context.device}, {"runner", true},           {"failed", failed},
-          {"networks", networks}};
+  return {{"what", context.str()}, {"metric", context.metric}, {"unit", context.unit},
+          {"cost", cost},          {"device", context.device}, {"runner", true},
+          {"failed", failed},      {"networks", networks}};
 }
 
 std::string text_of_runner_result(const Json& r) {
