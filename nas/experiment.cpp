@@ -151,6 +151,7 @@ void ExperimentRun::fit() {
     const Dataset data = measured_dataset(rows_, e_.space);
     FitOptions options;
     if (e_.model == "paper") options.mlp = MlpOptions::paper();
+    options.gp.expansion = structured_features(e_.space);
     options.test_fraction = e_.test_fraction;
     options.seed = e_.seed;
     Progress progress("fit", options.mlp.epochs, {.unit = "epoch"});
@@ -159,9 +160,7 @@ void ExperimentRun::fit() {
       progress.update(epoch);
     };
     const FitResult fitted = fit_predictors(data, options, e_.device);
-    const Regressor& chosen =
-        e_.model == "additive" ? static_cast<const Regressor&>(*fitted.additive) : *fitted.mlp;
-    save_predictor(run_.file("predictor.safetensors"), chosen,
+    save_predictor(run_.file("predictor.safetensors"), fitted.model(e_.model),
                    {context_, encoding_names(e_.space), fitted.report});
     return Json::parse(nlohmann::json(fitted.report).dump());
   });

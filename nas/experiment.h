@@ -8,7 +8,7 @@
 //          or {"source": "cifar", "folder": "...", "train": 0, "test": 0},   0: all
 //     "network": {"channels": 16, "layers": 8, "batch": 1},    what is measured and trained
 //     "measure": {"architectures": 200, "max_repeats": 21, "seconds_each": 0.5},
-//     "fit": {"model": "mlp", "test_fraction": 0.2},
+//     "fit": {"model": "auto", "test_fraction": 0.2},
 //     "search": {"protocol": "pc-darts", "latency_weights": [0, 1], "epochs": 20, ...}, read_search_config()
 //     "train": {"epochs": 10, ...}                             read_train_config()
 //   }
@@ -45,7 +45,7 @@ struct Experiment {
   int measured_batch = 1;
   int64_t architectures = 200;
   MeasureOptions measure;
-  std::string model = "mlp";  // or "paper", "additive"
+  std::string model = "auto";  // or "gp", "mlp", "paper", "additive"; see FitResult::model()
   double test_fraction = 0.2;
   SearchConfig search;
   std::vector<double> latency_weights = {0, 1};

@@ -1,5 +1,6 @@
 // The experiment file: reading, checking, and writing as resolved.
 #include <cmath>
+#include <set>
 
 #include "core/error.h"
 #include "nas/experiment.h"
@@ -101,8 +102,9 @@ Experiment read_experiment(const std::filesystem::path& file, const ExperimentOv
   });
   section(fields, "fit", [&](JsonFields& f) {
     e.model = f.get_or("model", e.model);
-    require(e.model == "mlp" || e.model == "paper" || e.model == "additive",
-            "{}: model '{}' is unknown; use mlp, paper or additive", f.where(), e.model);
+    const std::set<std::string> known = {"auto", "gp", "mlp", "paper", "additive"};
+    require(known.count(e.model) > 0, "{}: model '{}' is unknown; use auto, gp, mlp, paper or additive",
+            f.where(), e.model);
     e.test_fraction = f.get_or("test_fraction", e.test_fraction);
   });
   section(fields, "search", [&](JsonFields& f) {
