@@ -88,9 +88,9 @@ TEST_CASE("structured features: live convolutions are those that the compiled ne
     const Network network = record_network(graph, config, NetworkMode::inference, params, buffers, images);
     graph.bind_output(network.logits);
     params.values();
-    Program program = compile(graph);
+    const Program program = compile(graph);
     std::set<int> run;
-    for (const NodeProfile& node : program.profile(1))
+    for (const NodeInfo& node : program.nodes())
       if (const size_t at = node.scope.find("edge");
           at != std::string::npos && node.op.find("conv") != std::string::npos)
         run.insert(std::stoi(node.scope.substr(at + 4)));
