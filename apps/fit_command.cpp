@@ -75,7 +75,8 @@ class FitCommand : public Command {
            fmt::format("gp (a Gaussian process on operations, counts and what is live; says how certain it "
                        "is), mlp (several small networks on top of the additive fit), paper (the one plain "
                        "network of Latency-Aware DARTS), additive (a cost for each operation of each edge), "
-                       "or auto: gp, and mlp beyond {} architectures",
+                       "or auto: gp, but mlp beyond {} architectures or where 200 held-out ones say that it "
+                       "is better",
                        kMostGpRows))
         ->check(CLI::IsMember({"auto", "gp", "mlp", "paper", "additive"}))
         ->option_text("NAME [auto]");

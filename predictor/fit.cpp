@@ -10,6 +10,9 @@ namespace ladarts {
 
 namespace {
 
+// With fewer held-out rows the Gaussian process is taken without asking them which model is better.
+constexpr int64_t kRowsThatTell = 200;
+
 double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
@@ -58,7 +61,12 @@ Calibration calibration(std::span<const CostDistribution> predicted, std::span<c
 const Regressor& FitResult::model(std::string_view name) const {
   if (name == "additive") return *additive;
   if (name == "mlp" || name == "paper") return *mlp;
-  if (name == "auto") return gp ? static_cast<const Regressor&>(*gp) : *mlp;
+  if (name == "auto") {
+    const bool can_tell = report.n_test >= kRowsThatTell;
+    const bool mlp_is_better =
+        !gp || (can_tell && report.mlp.mean_relative_error < report.gp->mean_relative_error);
+    return mlp_is_better ? static_cast<const Regressor&>(*mlp) : *gp;
+  }
   require(name == "gp", "[fit] unknown model '{}'; known are auto, gp, mlp, paper and additive", name);
   require(gp != nullptr, "[fit] a Gaussian process takes {} to {} rows; use --model mlp", kMinGpRows,
           kMostGpRows);

@@ -44,8 +44,8 @@ struct FitResult {
   std::unique_ptr<GpRegressor> gp;
   FitReport report;
 
-  // "auto" (the Gaussian process, beyond its rows the MLP), "gp", "mlp", "paper" or "additive". Throws Error
-  // for gp where there is none.
+  // "auto" (the Gaussian process, unless 200 or more held-out rows say that the MLP is better or there are
+  // too many for it), "gp", "mlp", "paper" or "additive". Throws Error for gp where there is none.
   const Regressor& model(std::string_view name) const;
 };
 

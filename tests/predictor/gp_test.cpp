@@ -295,3 +295,26 @@ TEST_CASE("features: a recorded expansion is the one on the host, and survives J
   CHECK(again.apply(soft.features).values == e.apply(soft.features).values);
   CHECK(again.groups == std::vector<int64_t>{kEdges * kOps, kOps, 1});
 }
+
+TEST_CASE("fit: auto takes the Gaussian process, and the report survives JSON", "[predictor][fit]") {
+  FitOptions options;
+  options.mlp = quick();
+  FitResult fitted = fit_predictors(noisy(table_costs(80, 1), 0.02, 3), options);
+  REQUIRE(fitted.gp);
+  CHECK(&fitted.model("auto") == fitted.gp.get());
+  CHECK(&fitted.model("mlp") == fitted.mlp.get());
+  CHECK_THROWS_WITH(fitted.model("oracle"), ContainsSubstring("unknown model 'oracle'"));
+  fitted.report.n_test = 500;  // as if enough rows said so
+  fitted.report.gp->mean_relative_error = 2 * fitted.report.mlp.mean_relative_error;
+  CHECK(&fitted.model("auto") == fitted.mlp.get());
+
+  const nlohmann::json j = fitted.report;
+  const auto again = j.get<FitReport>();
+  CHECK(again.gp->mean_relative_error == fitted.report.gp->mean_relative_error);
+  CHECK(again.gp_calibration->within_two == fitted.report.gp_calibration->within_two);
+  nlohmann::json old = j;  // of a file written before there was one
+  old.erase("gp");
+  CHECK_FALSE(old.get<FitReport>().gp);
+  fitted.gp.reset();
+  CHECK_THROWS_WITH(fitted.model("gp"), ContainsSubstring("--model mlp"));
+}
