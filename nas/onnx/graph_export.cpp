@@ -96,13 +96,14 @@ class Exporter {
   // Nodes.
 
   // "cell3/edge2/conv2d_57": the same for the node and its result.
-  std::string begin(const ladarts::Node& node) {
+  void begin(const ladarts::Node& node) {
     const int id = node.outputs[0];
     require(graph_.values()[size_t(id)].writers.size() == 1 && node.updates.empty(),
             "[onnx] [{}] of a training step cannot be exported; record the network for inference",
             node.op->name());
-    if (id == options_.output.id()) return base_ = options_.output_name;
-    return base_ = fmt::format("{}{}{}_{}", node.scope, node.scope.empty() ? "" : "/", node.op->name(), id);
+    base_ = options_.output_name;
+    if (id != options_.output.id())
+      base_ = fmt::format("{}{}{}_{}", node.scope, node.scope.empty() ? "" : "/", node.op->name(), id);
   }
   // One node; its result, of name `output`, is returned.
   std::string emit(const std::string& op_type, const Names& inputs, std::vector<Attribute> attributes,
