@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -64,10 +63,8 @@ class Output {
 };
 
 // In the child, between fork and exec: only what a signal handler may call.
-[[noreturn]] void become(const char* command, int out, int err, pid_t parent) {
+[[noreturn]] void become(const char* command, int out, int err) {
   ::setpgid(0, 0);
-  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-  if (::getppid() != parent) ::_exit(127);  // it died before it was asked to tell
   const int nothing = ::open("/dev/null", O_RDONLY);
   if (nothing >= 0 && ::dup2(nothing, STDIN_FILENO) >= 0 && ::dup2(out, STDOUT_FILENO) >= 0 &&
       ::dup2(err, STDERR_FILENO) >= 0)
@@ -79,11 +76,10 @@ class Child {
  public:
   Child(const std::string& command, const ChildLimits& limits)
       : limits_(limits), out_(limits.kept_out), err_(limits.kept_err) {
-    const pid_t parent = ::getpid();
     pid_ = ::fork();
     require(pid_ >= 0, "[command] fork failed: {}; end other programs, or raise ulimit -u",
             std::strerror(errno));
-    if (pid_ == 0) become(command.c_str(), out_.write_end(), err_.write_end(), parent);
+    if (pid_ == 0) become(command.c_str(), out_.write_end(), err_.write_end());
     ::setpgid(pid_, pid_);  // whoever comes first, so that the group exists from here on
     out_.close_write_end();
     err_.close_write_end();
