@@ -9,6 +9,7 @@ namespace ladarts {
 
 std::unique_ptr<Command> make_db_list();
 std::unique_ptr<Command> make_db_check();
+std::unique_ptr<Command> make_db_compare();
 std::unique_ptr<Command> make_db_export();
 std::unique_ptr<Command> make_db_import();
 std::unique_ptr<Command> make_db_merge();

@@ -8,12 +8,12 @@ class DbCommand : public Command {
  public:
   DbCommand() {
     for (auto make : {make_db_list, make_db_export, make_db_import, make_db_merge, make_db_dedupe,
-                      make_db_delete, make_db_check})
+                      make_db_delete, make_db_check, make_db_compare})
       actions_.push_back(make());
   }
   std::string name() const override { return "db"; }
   std::string summary() const override {
-    return "list, export, import, merge, clean and check files of measurements";
+    return "list, export, import, merge, clean, check and compare files of measurements";
   }
   std::string example() const override {
     return "ladarts db list latency.db\n  ladarts db merge all.db machine1.db machine2.db";

@@ -94,7 +94,7 @@ class MeasureCommand : public Command {
   Json measure_samples() {
     require(!db_.empty(), "[measure] sampled architectures are kept in a file; name it by --db");
     if (!runner_.given())
-      metric_context(metric_, setup_);  // refuses impossible sizes before the file is made
+      make_meter(metric_, setup_);  // refuses what cannot be measured here before the file is made
     MeasurementStore store(db_);
     const double known_probe_ms = store.best_probe_ms(metric_context(metric_, setup_));
     const std::unique_ptr<ArchitectureMeter> meter = sample_meter(known_probe_ms);

@@ -12,7 +12,7 @@ void StoreFilterOptions::declare(CLI::App& app) {
   auto number = [&](const char* option, int& value, const char* help) {
     app.add_option(option, value, help)->check(CLI::NonNegativeNumber)->option_text("N")->group(group);
   };
-  text("--metric", metric, "latency, peak_memory, parameters, macs or energy")
+  text("--metric", metric, "latency, cold_latency, peak_memory, parameters, macs or energy")
       ->check(CLI::IsMember(metric_names()));
   text("--space", space, "name of the search space, as listed");
   text("--network", network, "network around the cells, as listed");

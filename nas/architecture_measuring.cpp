@@ -9,6 +9,7 @@
 #include "core/interrupt.h"
 #include "nas/encoding.h"
 #include "nas/sampler.h"
+#include "predictor/agreement.h"
 #include "predictor/conditions.h"
 #include "predictor/machine.h"
 
@@ -194,14 +195,14 @@ std::string architecture_text(const Genotype& genotype, const SearchSpace& space
 
 Dataset measured_dataset(const std::vector<Measurement>& rows, const SearchSpace& space) {
   Dataset data;
-  std::set<std::string> seen;
   for (const Measurement& row : rows) {
     require(row.context == rows[0].context,
             "[measurements] rows of different kinds cannot be fitted together: {}; and {}",
             rows[0].context.str(), row.context.str());
     require(row.context.space == space.id(), "[measurements] are of space '{}', not of '{}'",
             row.context.space, space.id());
-    if (row.status != "ok" || !seen.insert(row.architecture).second) continue;
+  }
+  for (const Measurement& row : representative_rows(rows)) {
     data.features.append(encode(parse_genotype(row.architecture, space), space));
     data.costs.push_back(row.median);
   }

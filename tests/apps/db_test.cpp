@@ -93,6 +93,19 @@ TEST_CASE("db: what is exported comes back, filters and rules apply", "[apps][db
   CHECK(run({"db", "list"}).code == 2);
 }
 
+TEST_CASE("db: two campaigns are compared where they measured the same", "[apps][db]") {
+  TempFolder folder;
+  const std::string a = filled(folder, "a.db", 10), b = filled(folder, "b.db", 10, 4);
+  const Json compared = run({"db", "compare", a, b, "--json"}).json();
+  CHECK(compared["measured"]["n"] == 6);
+  CHECK(compared["measured"]["spearman"].get<double>() == Approx(1));
+  CHECK(compared["measured"]["mean_difference"] == 0);
+  CHECK_THAT(run({"db", "compare", a, b}).out, ContainsSubstring("within 5%"));
+  const ProgramResult none = run({"db", "compare", a, filled(folder, "c.db", 5, 50)});
+  CHECK(none.code == 1);
+  CHECK_THAT(none.err, ContainsSubstring("0 architectures in common"));
+}
+
 TEST_CASE("db: others' tables come in with their units, or are refused by line", "[apps][db]") {
   TempFolder folder;
   const std::string csv = folder / "t.csv", db = folder / "t.db";
