@@ -19,9 +19,7 @@ Json to_json(const Agreement& a) {
 class CompareAction : public Command {
  public:
   std::string name() const override { return "compare"; }
-  std::string summary() const override {
-    return "how well two campaigns over the same architectures agree";
-  }
+  std::string summary() const override { return "how well two campaigns over the same architectures agree"; }
   std::string example() const override { return "ladarts db compare monday.db friday.db --metric latency"; }
   void declare(CLI::App& app) override {
     add_store_argument(app, first_);
@@ -43,16 +41,16 @@ class CompareAction : public Command {
     std::vector<std::vector<std::string>> rows;
     for (const char* kind : {"measured", "corrected"}) {
       const Json& a = r[kind];
-      rows.push_back({kind, with_separators(a["n"]), fmt::format("{:.4f}", a["spearman"].get<double>()),
-                      fmt::format("{:+.2f}%", 100 * a["bias"].get<double>()),
-                      percent(a["median_difference"].get<double>(), 2),
-                      percent(a["mean_difference"].get<double>(), 2),
-                      percent(a["p95_difference"].get<double>(), 2),
-                      percent(a["within_5_percent"].get<double>())});
+      rows.push_back(
+          {kind, with_separators(a["n"]), fmt::format("{:.4f}", a["spearman"].get<double>()),
+           fmt::format("{:+.2f}%", 100 * a["bias"].get<double>()),
+           percent(a["median_difference"].get<double>(), 2), percent(a["mean_difference"].get<double>(), 2),
+           percent(a["p95_difference"].get<double>(), 2), percent(a["within_5_percent"].get<double>())});
     }
-    return fmt::format("{} against {}, relative to the latter\n\n", text_of(r["store"]), text_of(r["other"])) +
-           table({"costs", "architectures", "Spearman", "bias", "median difference", "mean", "95th percentile",
-                  "within 5%"},
+    return fmt::format("{} against {}, relative to the latter\n\n", text_of(r["store"]),
+                       text_of(r["other"])) +
+           table({"costs", "architectures", "Spearman", "bias", "median difference", "mean",
+                  "95th percentile", "within 5%"},
                  rows) +
            "\ncorrected: latencies divided by how much slower than at its best the machine was meanwhile\n";
   }

@@ -21,6 +21,8 @@ void activation(const ActivationOp& op, const KernelArgs& a) {
       return store(TanhOf{a.in(0)}, a);
     case Activation::exp:
       return store(ExpOf{a.in(0)}, a);
+    case Activation::log:
+      return store(LogOf{a.in(0)}, a);
   }
 }
 
@@ -34,6 +36,8 @@ void activation_grad(const ActivationGrad& op, const KernelArgs& a) {
       return store(TanhGradOf{a.in(0), a.in(1)}, a);
     case Activation::exp:
       return store(ExpGradOf{a.in(0), a.in(1)}, a);
+    case Activation::log:
+      return store(LogGradOf{a.in(0), a.in(1)}, a);
   }
 }
 

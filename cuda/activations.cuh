@@ -23,6 +23,10 @@ struct ExpOf {
   const float* x;
   __device__ float operator()(int64_t i) const { return expf(x[i]); }
 };
+struct LogOf {
+  const float* x;
+  __device__ float operator()(int64_t i) const { return logf(x[i]); }
+};
 
 // From the output alone, so that x need not be kept.
 struct ReluGradOf {
@@ -40,6 +44,10 @@ struct TanhGradOf {
 struct ExpGradOf {
   const float *y, *d_y;
   __device__ float operator()(int64_t i) const { return d_y[i] * y[i]; }
+};
+struct LogGradOf {  // 1 / x
+  const float *y, *d_y;
+  __device__ float operator()(int64_t i) const { return d_y[i] * expf(-y[i]); }
 };
 
 }  // namespace

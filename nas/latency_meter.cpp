@@ -23,6 +23,7 @@ LatencyTimer::LatencyTimer(const LatencySetup& setup, double known_probe_ms) : s
   if (setup.pin_threads) pinned_ = std::make_unique<PinnedThreads>(setup.threads());
   if (setup.cold_caches) flush_ = std::make_unique<CacheFlush>(setup.threads());
   probe_ = std::make_unique<SpeedProbe>(setup.threads(), known_probe_ms);
+  waiting_ = std::make_unique<CoreWaiting>();
 }
 
 LatencyTimer::~LatencyTimer() = default;
@@ -30,6 +31,7 @@ LatencyTimer::~LatencyTimer() = default;
 Timing LatencyTimer::time(InferenceNetwork& network) {
   MeasureOptions options = setup_.measure;
   if (probe_) options.slowdown = [&] { return probe_->slowdown(); };
+  if (waiting_) options.waited_s = [&] { return waiting_->seconds(); };
   if (flush_) options.prepare = [&] { (*flush_)(); };
   // Where the machine stays disturbed, waiting for it again and again only makes a campaign endless.
   options.patience_s = std::ldexp(options.patience_s, -std::min(hopeless_, 16));

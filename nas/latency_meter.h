@@ -13,6 +13,7 @@
 #include "nas/inference_network.h"
 #include "predictor/cache_flush.h"
 #include "predictor/conditions.h"
+#include "predictor/core_waiting.h"
 #include "predictor/measure.h"
 #include "predictor/speed_probe.h"
 
@@ -39,6 +40,7 @@ class LatencyTimer {
   const LatencySetup& setup_;
   std::unique_ptr<PinnedThreads> pinned_;
   std::unique_ptr<SpeedProbe> probe_;
+  std::unique_ptr<CoreWaiting> waiting_;
   std::unique_ptr<CacheFlush> flush_;
   Conditions conditions_;
   int hopeless_ = 0;  // timings in a row that found no undisturbed runs

@@ -27,6 +27,9 @@ Tensor tanh(Tensor x) {
 Tensor exp(Tensor x) {
   return record(Activation::exp, x);
 }
+Tensor log(Tensor x) {
+  return record(Activation::log, x);
+}
 
 std::string_view ActivationOp::name() const {
   switch (kind) {
@@ -37,9 +40,11 @@ std::string_view ActivationOp::name() const {
     case Activation::tanh:
       return "tanh";
     case Activation::exp:
+      return "exp";
+    case Activation::log:
       break;
   }
-  return "exp";
+  return "log";
 }
 
 std::string_view ActivationGrad::name() const {
@@ -51,9 +56,11 @@ std::string_view ActivationGrad::name() const {
     case Activation::tanh:
       return "tanh_grad";
     case Activation::exp:
+      return "exp_grad";
+    case Activation::log:
       break;
   }
-  return "exp_grad";
+  return "log_grad";
 }
 
 void ActivationOp::backward(Backward& b) const {

@@ -9,8 +9,9 @@ Tensor relu(Tensor x);     // max(x, 0)
 Tensor sigmoid(Tensor x);  // 1 / (1 + exp(-x))
 Tensor tanh(Tensor x);
 Tensor exp(Tensor x);
+Tensor log(Tensor x);  // natural; of positive values
 
-enum class Activation : uint8_t { relu, sigmoid, tanh, exp };
+enum class Activation : uint8_t { relu, sigmoid, tanh, exp, log };
 
 class ActivationOp : public Op {  // (x) -> (y)
  public:

@@ -68,7 +68,8 @@ Agreement agreement(std::span<const Measurement> a, std::span<const Measurement>
     differences.push_back(of_a.back() / of_b.back() - 1);
     sizes.push_back(std::abs(differences.back()));
   }
-  require(of_a.size() >= 3, "[agreement] {} architectures in common, measured for the same; it takes 3", of_a.size());
+  require(of_a.size() >= 3, "[agreement] {} architectures in common, measured for the same; it takes 3",
+          of_a.size());
   std::sort(differences.begin(), differences.end());
   std::sort(sizes.begin(), sizes.end());
   Agreement result;

@@ -81,6 +81,36 @@ FeatureExpansion FeatureExpansion::identity(int64_t inputs) {
   return e;
 }
 
+FeatureExpansion FeatureExpansion::with_more_inputs(int64_t more) const {
+  FeatureExpansion e = *this;
+  // The new variables come after the inputs, before the products.
+  const auto widen = [&](AffineMap& map) {
+    AffineMap wide{map.rows, map.columns + more, std::vector<float>(size_t(map.rows * (map.columns + more))),
+                   map.bias};
+    for (int64_t r = 0; r < map.rows; ++r)
+      for (int64_t c = 0; c < map.columns; ++c)
+        wide.weight[size_t(r * wide.columns + (c < inputs ? c : c + more))] =
+            map.weight[size_t(r * map.columns + c)];
+    map = std::move(wide);
+  };
+  for (Step& step : e.steps) {
+    widen(step.left);
+    widen(step.right);
+  }
+  widen(e.output);
+  for (int64_t k = 0; k < more; ++k) {
+    std::vector<float> row(size_t(e.output.columns));
+    row[size_t(inputs + k)] = 1;
+    e.output.weight.insert(e.output.weight.end(), row.begin(), row.end());
+    e.output.bias.push_back(0);
+  }
+  e.inputs += more;
+  e.output.rows += more;
+  e.groups.push_back(more);
+  e.check();
+  return e;
+}
+
 void FeatureExpansion::check() const {
   require(inputs > 0 && inputs < kMostFeatures, "[features] an expansion of {} inputs", inputs);
   int64_t state = inputs;

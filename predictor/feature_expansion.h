@@ -42,6 +42,8 @@ struct FeatureExpansion {
 
   // The inputs as they are, in one group.
   static FeatureExpansion identity(int64_t inputs);
+  // The same with `more` inputs after the others, which the output has as they are, as its last group.
+  FeatureExpansion with_more_inputs(int64_t more) const;
 };
 
 // The same on a graph, its maps as constants on one device.

@@ -52,7 +52,7 @@ bool stationary(const std::vector<double>& times) {
 struct Run {
   double ms;
   double slowdown;  // after it
-  bool disturbed;   // slow before or after it
+  bool disturbed;   // slow before or after it, or threads had to wait for a core in it
 };
 
 void check(const MeasureOptions& o) {
@@ -93,11 +93,15 @@ Timing measure(const std::function<void()>& run, const MeasureOptions& options) 
   double before = slowdown();
   const auto timed = [&] {
     if (options.prepare) options.prepare();
+    const double waited = options.waited_s ? options.waited_s() : 0;
     const double begin = now();
     run();
     const double ms = (now() - begin) * 1e3;
+    const bool had_to_wait =
+        options.waited_s && (options.waited_s() - waited) * 1e3 > options.max_waiting * ms;
     const double after = slowdown();
-    return Run{ms, after, std::max(std::exchange(before, after), after) > options.max_slowdown};
+    const bool slow = std::max(std::exchange(before, after), after) > options.max_slowdown;
+    return Run{ms, after, slow || had_to_wait};
   };
   const double start = now();
   const auto in_time = [&](double seconds) { return now() - start < seconds; };

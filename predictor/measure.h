@@ -21,6 +21,10 @@ struct MeasureOptions {
   // run next to a slowdown above max_slowdown is disturbed: it is counted but not timed...
   std::function<double()> slowdown = {};
   double max_slowdown = 1.12;
+  // Seconds that the threads have waited for a core so far (CoreWaiting::seconds). A run in which they wait
+  // for more than this share of its time is disturbed, too.
+  std::function<double()> waited_s = {};
+  double max_waiting = 0.02;
   // ...unless this much time beyond the budget brings no min_repeats others: then all runs count and the
   // timing is marked noisy.
   double patience_s = 30.0;

@@ -24,6 +24,9 @@ void activation(const ActivationOp& op, const KernelArgs& a) {
       case Activation::exp:
         for (int64_t i = begin; i < end; ++i) y[i] = std::exp(x[i]);
         break;
+      case Activation::log:
+        for (int64_t i = begin; i < end; ++i) y[i] = std::log(x[i]);
+        break;
     }
   });
 }
@@ -43,6 +46,9 @@ void gradient(Activation kind, const float* y, const float* d_y, float* d_x, int
       break;
     case Activation::exp:
       for (int64_t i = begin; i < end; ++i) store(i, d_y[i] * y[i]);
+      break;
+    case Activation::log:  // 1 / x
+      for (int64_t i = begin; i < end; ++i) store(i, d_y[i] * std::exp(-y[i]));
       break;
   }
 }

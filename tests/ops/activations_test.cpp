@@ -10,9 +10,10 @@ using namespace ladarts::testing;
 
 namespace {
 
-OpCase elementwise(std::string name, Shape shape, Tensor (*op)(Tensor), double (*f)(double)) {
+OpCase elementwise(std::string name, Shape shape, Tensor (*op)(Tensor), double (*f)(double),
+                   double low = -2) {
   return {.name = std::move(name),
-          .inputs = {{.shape = shape, .low = -2, .high = 2}},
+          .inputs = {{.shape = shape, .low = low, .high = 2}},
           .record = [op](Graph&, const std::vector<Tensor>& x) { return std::vector{op(x[0])}; },
           .oracle =
               [f](const std::vector<Array>& x) {
@@ -30,5 +31,7 @@ TEST_CASE("activations: forward and backward match the double oracle", "[ops][ac
     check(elementwise("sigmoid", shape, sigmoid, [](double x) { return 1 / (1 + std::exp(-x)); }));
     check(elementwise("tanh", shape, ladarts::tanh, [](double x) { return std::tanh(x); }));
     check(elementwise("exp", shape, ladarts::exp, [](double x) { return std::exp(x); }));
+    check(elementwise(
+        "log", shape, ladarts::log, [](double x) { return std::log(x); }, 0.1));
   }
 }

@@ -58,7 +58,8 @@ TEST_CASE("agreement: latencies are corrected by the machine's slowdown, other c
   CHECK(agreement(slowed, quiet, true).mean_difference == Approx(0).margin(1e-12));
 }
 
-TEST_CASE("agreement: a quiet row of the lowest replica stands for its architecture", "[predictor][agreement]") {
+TEST_CASE("agreement: a quiet row of the lowest replica stands for its architecture",
+          "[predictor][agreement]") {
   Measurement noisy = row("1", 30), second = row("1", 11), third = row("1", 12), failed = row("1", 1);
   noisy.noisy = true;
   second.replica = 1;

@@ -15,6 +15,7 @@
 #include "core/clock.h"
 #include "core/error.h"
 #include "predictor/cache_flush.h"
+#include "predictor/core_waiting.h"
 #include "predictor/machine.h"
 #include "predictor/speed_probe.h"
 #include "tests/support/catch.h"
@@ -131,6 +132,43 @@ TEST_CASE("measure: a timing tells how slow the machine was while its runs were 
   CHECK(runs.measure(options).slowdown == Approx(1.4));
   options.slowdown = {};
   CHECK(runs.measure(options).slowdown == 1);
+}
+
+TEST_CASE("measure: a run whose threads waited for a core is disturbed", "[predictor][measure]") {
+  double waited = 0;
+  SimulatedRuns runs{[&](int call) {
+    if (call % 2 == 0) waited += 0.004;  // of another program's turn
+    waited += 0.0001;
+    return call % 2 == 0 ? 14.0 : 10.0;
+  }};
+  MeasureOptions options{.max_warmup_runs = 6, .min_repeats = 20, .max_repeats = 20, .time_budget_s = 10};
+  options.waited_s = [&] { return waited; };
+  const Timing t = runs.measure(options);
+  CHECK(t.median_ms == Approx(10));
+  CHECK(t.mean_ms == Approx(10));
+  CHECK(t.repeats == 20);
+  CHECK(t.disturbed_runs >= 19);
+  CHECK(!t.noisy);
+}
+
+TEST_CASE("core waiting: threads without a core of their own wait, and that is seen",
+          "[predictor][measure]") {
+  std::atomic<bool> stop{false};
+  std::vector<std::thread> rivals;
+  for (unsigned i = 0; i < 3 * std::thread::hardware_concurrency(); ++i)
+    rivals.emplace_back([&] {
+      while (!stop) {
+      }
+    });
+  const CoreWaiting waiting;
+  const double before = waiting.seconds();
+  for (const Stopwatch watch; waiting.known() && waiting.seconds() < before + 0.05 && watch.seconds() < 30;) {
+  }
+  const double after = waiting.seconds();
+  stop = true;
+  for (std::thread& t : rivals) t.join();
+  if (waiting.known()) CHECK(after >= before + 0.05);
+  CHECK(waiting.seconds() >= 0);  // threads that have ended
 }
 
 TEST_CASE("measure: what prepares a run is not in its time", "[predictor][measure]") {
