@@ -64,7 +64,10 @@ class FitCommand : public Command {
   std::string summary() const override {
     return "fit a predictor of latency, or another cost, to measurements";
   }
-  std::string example() const override { return "ladarts fit --db latency.db --out predictor.safetensors"; }
+  std::string example() const override {
+    return "ladarts fit --db latency.db --out predictor.safetensors\n"
+           "  ladarts fit --db new.db --from old_predictor.safetensors --out new_predictor.safetensors";
+  }
 
   void declare(CLI::App& app) override {
     app.add_option("--db", db_, "measurements, made by ladarts measure")->required()->option_text("FILE");
@@ -80,6 +83,12 @@ class FitCommand : public Command {
                        kMostGpRows))
         ->check(CLI::IsMember({"auto", "gp", "mlp", "paper", "additive"}))
         ->option_text("NAME [auto]");
+    app.add_option(
+           "--from", from_,
+           "predictors of other devices, fitted on architectures of the same space: 10 to 50 measurements of "
+           "this one are then enough; --model and what belongs to it are left aside")
+        ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+        ->option_text("FILE ...");
     app.add_option("--test-fraction", options_.test_fraction,
                    "share of the architectures held out for the report")
         ->check(CLI::Range(0.01, 0.9))
@@ -123,26 +132,25 @@ class FitCommand : public Command {
     options_.gp.progress = [](int, int) {
       if (interrupted()) throw Interrupted("interrupted; no predictor was written");
     };
+    options_.seed = common.seed;
+    const Device device = Device::parse(common.device);
+    if (!from_.empty()) {
+      const TransferResult fitted = fit_from(data, load_sources(space, device), options_, device);
+      save_predictor(out_, *fitted.model, {context, encoding_names(space), fitted.report});
+      return describe("transfer", context, rows, fitted.report);
+    }
     if (epochs_ > 0) options_.mlp.epochs = epochs_;
     if (!hidden_.empty()) options_.mlp.hidden = hidden_;
-    options_.seed = common.seed;
     Progress progress("fit", options_.mlp.epochs, {.unit = "epoch"});
     options_.mlp.progress = [&](int epoch, int, double error) {
       if (interrupted()) throw Interrupted("interrupted; no predictor was written");
       progress.update(epoch, fmt::format("validation error {}", percent(error)));
     };
-    const FitResult fitted = fit_predictors(data, options_, Device::parse(common.device));
+    const FitResult fitted = fit_predictors(data, options_, device);
     progress.finish();
     const Regressor& chosen = fitted.model(model_);
     save_predictor(out_, chosen, {context, encoding_names(space), fitted.report});
-    return {{"predictor", out_},
-            {"model", model_ == "auto" ? std::string(chosen.kind()) : model_},
-            {"context", Json::parse(nlohmann::json(context).dump())},
-            {"what", context.str()},
-            {"unit", context.unit},
-            {"noisy", std::count_if(rows.begin(), rows.end(), [](const Measurement& m) { return m.noisy; })},
-            {"commits", commits_of(rows)},
-            {"report", Json::parse(nlohmann::json(fitted.report).dump())}};
+    return describe(model_ == "auto" ? std::string(chosen.kind()) : model_, context, rows, fitted.report);
   }
 
   std::string text(const Json& r) const override {
@@ -167,21 +175,55 @@ class FitCommand : public Command {
     std::vector<std::vector<std::string>> rows = {row(r["model"] == "paper" ? "paper" : "mlp", report.mlp),
                                                   row("additive", report.additive)};
     std::string certainty;
+    const auto certainty_of = [](const char* name, const Calibration& c) {
+      return fmt::format(
+          "{}: {} of them within its one standard deviation (68% if it knows itself), {} within two (95%)\n",
+          name, percent(c.within_one), percent(c.within_two));
+    };
     if (report.gp) {
       rows.insert(rows.begin(), row("gp", *report.gp));
-      certainty = fmt::format(
-          "gp: {} of them within its one standard deviation (68% if it knows itself), {} within two (95%)\n",
-          percent(report.gp_calibration->within_one), percent(report.gp_calibration->within_two));
+      certainty = certainty_of("gp", *report.gp_calibration);
+    }
+    if (report.transfer) {
+      rows = {row("transfer", *report.transfer), row("gp alone", *report.gp),
+              row("additive", report.additive)};
+      certainty = certainty_of("transfer", *report.transfer_calibration);
     }
     return fmt::format(
-        "{}\n{}fitted to {} architectures, errors on {} others:\n\n{}{}\n{} written to {}\n",
-        text_of(r["what"]), notes, report.n_train, report.n_test,
+        "{}\n{}{}:\n\n{}{}\n{} written to {}\n", text_of(r["what"]), notes,
+        report.transfer
+            ? fmt::format("fitted to {} architectures, errors by cross-validation", report.n_train)
+            : fmt::format("fitted to {} architectures, errors on {} others", report.n_train, report.n_test),
         table({"model", "mean error", "median error", "within 5%", "within 10%", "Spearman", "Kendall"},
               rows),
         certainty, text_of(r["model"]), text_of(r["predictor"]));
   }
 
  private:
+  std::vector<std::shared_ptr<const Regressor>> load_sources(const SearchSpace& space, Device device) const {
+    std::vector<std::shared_ptr<const Regressor>> sources;
+    for (const std::string& path : from_) {
+      Predictor p = load_predictor(path, {}, device);
+      require(p.context.space == space.id() && p.regressor->features() == encoding_size(space),
+              "[fit] '{}' predicts for space '{}' with {} operations of edges, not for '{}' with {}", path,
+              p.context.space, p.regressor->features(), space.id(), encoding_size(space));
+      sources.push_back(std::move(p.regressor));
+    }
+    return sources;
+  }
+
+  Json describe(const std::string& model, const CostContext& context, const std::vector<Measurement>& rows,
+                const FitReport& report) const {
+    return {{"predictor", out_},
+            {"model", model},
+            {"context", Json::parse(nlohmann::json(context).dump())},
+            {"what", context.str()},
+            {"unit", context.unit},
+            {"noisy", std::count_if(rows.begin(), rows.end(), [](const Measurement& m) { return m.noisy; })},
+            {"commits", commits_of(rows)},
+            {"report", Json::parse(nlohmann::json(report).dump())}};
+  }
+
   static std::set<std::string> commits_of(const std::vector<Measurement>& rows) {
     std::set<std::string> commits;
     for (const Measurement& row : rows) commits.insert(row.commit);
@@ -189,6 +231,7 @@ class FitCommand : public Command {
   }
 
   std::string db_, out_, model_ = "auto";
+  std::vector<std::string> from_;
   NetworkOptions space_;
   ContextOptions context_;
   FitOptions options_;

@@ -125,8 +125,7 @@ class VerifyCommand : public Command {
                           {"error", predicted[i] / measured[i] - 1}});
     }
     const ErrorReport report = error_report(predicted, measured);
-    const ErrorReport& held_out =
-        predictor.regressor->kind() == "mlp" ? predictor.report.mlp : predictor.report.additive;
+    const ErrorReport& held_out = predictor.report.of(predictor.regressor->kind());
     const Json result{{"what", context.str()},
                       {"metric", context.metric},
                       {"unit", context.unit},

@@ -22,6 +22,11 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
 void to_json(nlohmann::json& j, const FitReport& r) {
   j = {{"n_train", r.n_train},   {"n_test", r.n_test},           {"mlp", r.mlp},
        {"additive", r.additive}, {"mlp_seconds", r.mlp_seconds}, {"additive_seconds", r.additive_seconds}};
+  if (r.transfer) {
+    j["transfer"] = *r.transfer;
+    j["transfer_within_one_deviation"] = r.transfer_calibration->within_one;
+    j["transfer_within_two_deviations"] = r.transfer_calibration->within_two;
+  }
   if (!r.gp) return;
   j["gp"] = *r.gp;
   j["gp_seconds"] = r.gp_seconds;
@@ -37,11 +42,24 @@ void from_json(const nlohmann::json& j, FitReport& r) {
   j.at("additive").get_to(r.additive);
   j.at("mlp_seconds").get_to(r.mlp_seconds);
   j.at("additive_seconds").get_to(r.additive_seconds);
+  if (j.contains("transfer")) {
+    r.transfer = j.at("transfer").get<ErrorReport>();
+    r.transfer_calibration = {j.at("transfer_within_one_deviation").get<double>(),
+                              j.at("transfer_within_two_deviations").get<double>()};
+  }
   if (!j.contains("gp")) return;
   r.gp = j.at("gp").get<ErrorReport>();
   j.at("gp_seconds").get_to(r.gp_seconds);
   r.gp_calibration = {j.at("gp_within_one_deviation").get<double>(),
                       j.at("gp_within_two_deviations").get<double>()};
+}
+
+const ErrorReport& FitReport::of(std::string_view kind) const {
+  if (kind == "mlp") return mlp;
+  if (kind == "additive") return additive;
+  if (kind == "gp" && gp) return *gp;
+  if (kind == "transfer" && transfer) return *transfer;
+  fail("[predictor] its report has no errors of a model '{}'", kind);
 }
 
 Calibration calibration(std::span<const CostDistribution> predicted, std::span<const double> measured) {
@@ -100,6 +118,42 @@ FitResult fit_predictors(const Dataset& data, const FitOptions& options, Device 
   result.report.gp = error_report(result.gp->predict(test.features), test.costs);
   result.report.gp_calibration = calibration(result.gp->distribution(test.features), test.costs);
   result.gp = fit_gp(data, gp, device);
+  return result;
+}
+
+TransferResult fit_from(const Dataset& data, const std::vector<std::shared_ptr<const Regressor>>& sources,
+                        const FitOptions& options, Device device) {
+  constexpr int kFolds = 5;
+  data.check();
+  require(data.size() >= kMinTransferRows, "[transfer] {} measured architectures; it takes {} or more",
+          data.size(), kMinTransferRows);
+  GpOptions gp = options.gp;
+  AdditiveOptions additive = options.additive;
+  gp.seed = additive.seed = options.seed;
+  std::vector<double> by_transfer, by_gp, by_additive, costs;
+  std::vector<CostDistribution> transfer_distribution, gp_distribution;
+  for (const Split& split : fold_rows(data, kFolds, options.seed)) {
+    const Dataset train = data.subset(split.train), test = data.subset(split.test);
+    const auto with = fit_transfer(train, sources, gp, device);
+    const auto without = fit_gp(train, gp, device);
+    const auto append = [&](std::vector<double>& all, const Regressor& r) {
+      for (const double cost : r.predict(test.features)) all.push_back(cost);
+    };
+    append(by_transfer, *with);
+    append(by_gp, *without);
+    append(by_additive, *fit_additive(train, additive, device));
+    for (const CostDistribution& d : with->distribution(test.features)) transfer_distribution.push_back(d);
+    for (const CostDistribution& d : without->distribution(test.features)) gp_distribution.push_back(d);
+    costs.insert(costs.end(), test.costs.begin(), test.costs.end());
+  }
+  TransferResult result;
+  result.report.n_train = result.report.n_test = data.size();
+  result.report.transfer = error_report(by_transfer, costs);
+  result.report.transfer_calibration = calibration(transfer_distribution, costs);
+  result.report.gp = error_report(by_gp, costs);
+  result.report.gp_calibration = calibration(gp_distribution, costs);
+  result.report.additive = error_report(by_additive, costs);
+  result.model = fit_transfer(data, sources, gp, device);
   return result;
 }
 

@@ -3,11 +3,14 @@
 
 #include <memory>
 #include <optional>
+#include <string_view>
+#include <vector>
 
 #include "predictor/additive.h"
 #include "predictor/gp.h"
 #include "predictor/metrics.h"
 #include "predictor/mlp.h"
+#include "predictor/transfer.h"
 
 namespace ladarts {
 
@@ -30,7 +33,13 @@ struct FitReport {
   ErrorReport mlp, additive;      // on the held-out rows
   std::optional<ErrorReport> gp;  // absent beyond kMostGpRows and in files of before there was one
   std::optional<Calibration> gp_calibration;
+  std::optional<ErrorReport>
+      transfer;  // of fit_from(); then all errors are of cross-validation, and mlp is empty
+  std::optional<Calibration> transfer_calibration;
   double mlp_seconds = 0, additive_seconds = 0, gp_seconds = 0;
+
+  // Of this kind of regressor. Throws Error for one that has no errors here.
+  const ErrorReport& of(std::string_view kind) const;
 };
 
 void to_json(nlohmann::json& j, const FitReport& r);
@@ -48,6 +57,18 @@ struct FitResult {
   // too many for it), "gp", "mlp", "paper" or "additive". Throws Error for gp where there is none.
   const Regressor& model(std::string_view name) const;
 };
+
+struct TransferResult {
+  std::unique_ptr<TransferRegressor> model;  // fitted on all rows
+  FitReport report;  // by cross-validation: each row is predicted once, by what the other folds give
+};
+
+inline constexpr int64_t kMinTransferRows = 8;
+
+// A predictor for few measurements from those of other devices, and what the same measurements give without
+// these. Throws Error for fewer than kMinTransferRows rows and what fit_transfer() refuses.
+TransferResult fit_from(const Dataset& data, const std::vector<std::shared_ptr<const Regressor>>& sources,
+                        const FitOptions& options = {}, Device device = {});
 
 FitResult fit_predictors(const Dataset& data, const FitOptions& options = {}, Device device = {});
 

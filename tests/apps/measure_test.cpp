@@ -140,6 +140,40 @@ TEST_CASE("a predictor is refused for another space and another device", "[apps]
   CHECK(run(with(verify, {"--any-device"})).code == 0);
 }
 
+TEST_CASE("fit --from: a predictor of another machine and ten measurements of this one", "[apps][measure]") {
+  TempFolder folder;
+  const std::string db = folder / "here.db", other = folder / "other.db",
+                    source = folder / "source.safetensors", out = folder / "p.safetensors";
+  REQUIRE(run(measure(db, 30)).code == 0);
+  std::vector<Measurement> rows = MeasurementStore(db).rows({.replica = 0});
+  std::vector<Measurement> elsewhere = rows;
+  for (Measurement& row : elsewhere) {
+    row.context.device = "Some Other CPU";
+    row.median *= 3;
+  }
+  MeasurementStore(other).insert(elsewhere);
+  REQUIRE(run({"fit", "--db", other, "--out", source, "--model", "gp"}).code == 0);
+  const std::string few = folder / "few.db";
+  rows.resize(10);
+  MeasurementStore(few).insert(rows);
+  const ProgramResult fitted = run({"fit", "--db", few, "--from", source, "--out", out, "--json"});
+  INFO(fitted.err);
+  REQUIRE(fitted.code == 0);
+  CHECK(fitted.json()["model"] == "transfer");
+  CHECK(fitted.json()["report"]["transfer"]["n"] == 10);
+  CHECK_THAT(run({"fit", "--db", few, "--from", source, "--out", out}).out, ContainsSubstring("gp alone"));
+  const ProgramResult verified =
+      run({"verify", "--predictor", out, "--genotype", "DARTS_V2", "--rounds", "1"});
+  INFO(verified.err);
+  CHECK(verified.code == 0);
+  CHECK(run({"fit", "--db", few, "--from", folder / "none", "--out", out}).code == 1);
+  rows.resize(5);
+  MeasurementStore(folder / "five.db").insert(rows);
+  const ProgramResult too_few = run({"fit", "--db", folder / "five.db", "--from", source, "--out", out});
+  CHECK(too_few.code == 1);
+  CHECK_THAT(too_few.err, ContainsSubstring("5 measured architectures; it takes 8"));
+}
+
 TEST_CASE("fit asks which measurements are meant where there are several kinds", "[apps][measure]") {
   TempFolder folder;
   const std::string db = folder / "latency.db", out = folder / "p.safetensors";
