@@ -30,7 +30,10 @@ struct Arguments {
   std::vector<std::string> columns, models = {"gp", "additive", "paper"};
   std::vector<int64_t> rows = {10, 20, 50, 200, 900};
   int seeds = 5;
+  int64_t source_rows = 300;
 };
+
+using Sources = std::vector<std::shared_ptr<const Regressor>>;
 
 struct Trial {
   ErrorReport errors;
@@ -57,10 +60,17 @@ FeatureExpansion first_groups(FeatureExpansion e, size_t count) {
   return e;
 }
 
-// gp-written does not know what is dead; gp-plain has nothing but the encoding.
+// gp-written does not know what is dead; gp-plain has nothing but the encoding; transfer starts from the
+// other columns.
 std::unique_ptr<Regressor> fit(const std::string& model, const Dataset& train, const CostTable& table,
-                               uint64_t seed) {
+                               const Sources& sources, uint64_t seed) {
   if (model == "additive") return fit_additive(train, {.seed = seed});
+  if (model == "transfer") {
+    GpOptions options;
+    options.expansion = table.expansion;
+    options.seed = seed;
+    return fit_transfer(train, sources, options);
+  }
   if (model.starts_with("gp")) {
     GpOptions options;
     if (model == "gp") options.expansion = table.expansion;
@@ -73,12 +83,12 @@ std::unique_ptr<Regressor> fit(const std::string& model, const Dataset& train, c
   return fit_mlp(train, options);
 }
 
-Trial run(const std::string& model, const CostTable& table, const Dataset& data, int64_t rows,
-          uint64_t seed) {
+Trial run(const std::string& model, const CostTable& table, const Dataset& data, const Sources& sources,
+          int64_t rows, uint64_t seed) {
   const Split split = draw(data.size(), rows, seed);
   const Dataset train = data.subset(split.train), test = data.subset(split.test);
   const auto start = std::chrono::steady_clock::now();
-  const auto regressor = fit(model, train, table, seed);
+  const auto regressor = fit(model, train, table, sources, seed);
   Trial t;
   t.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   const std::vector<double> predicted = regressor->predict(test.features);
@@ -160,8 +170,17 @@ void bench(const Arguments& a) {
   for (const std::string& name : a.columns)
     require(std::find(table.columns.begin(), table.columns.end(), name) != table.columns.end(),
             "[tables_bench] '{}' has no column '{}'", a.csv, name);
+  // Each column as others' source.
+  Sources all;
+  if (std::find(a.models.begin(), a.models.end(), "transfer") != a.models.end())
+    for (size_t c = 0; c < table.columns.size(); ++c) {
+      const Dataset data = table.dataset(c);
+      all.push_back(fit("gp",
+                        data.subset(draw(data.size(), std::min(a.source_rows, data.size() - 1), c).train),
+                        table, {}, 0));
+    }
   for (const int64_t rows : a.rows) {
-    std::map<std::string, double> sum;
+    std::map<std::string, double> sum, rank;
     double columns = 0;
     for (size_t c = 0; c < table.columns.size(); ++c) {
       const std::string& name = table.columns[c];
@@ -170,13 +189,16 @@ void bench(const Arguments& a) {
       const Dataset data = table.dataset(c);
       if (rows >= data.size()) continue;
       ++columns;
+      Sources others = all;
+      if (!all.empty()) others.erase(others.begin() + std::ptrdiff_t(c));
       for (const std::string& model : a.models) {
         std::vector<Trial> trials;
         for (int seed = 0; seed < a.seeds; ++seed)
-          trials.push_back(run(model, table, data, rows, uint64_t(seed)));
+          trials.push_back(run(model, table, data, others, rows, uint64_t(seed)));
         json s = summary(trials, table);
         print(name, rows, model, s);
         sum[model] += s["relative_error"]["mean"].get<double>();
+        rank[model] += s["spearman"]["mean"].get<double>();
         s["column"] = name;
         s["fitted_on"] = rows;
         s["model"] = model;
@@ -185,7 +207,8 @@ void bench(const Arguments& a) {
       }
     }
     for (const auto& [model, total] : sum)
-      fmt::print("{:18} {:5} {:9} {:8.3f}%\n", "mean of columns", rows, model, 100 * total / columns);
+      fmt::print("{:18} {:5} {:9} {:8.3f}% Spearman {:.4f}\n", "mean of columns", rows, model,
+                 100 * total / columns, rank[model] / columns);
   }
 }
 
@@ -196,8 +219,12 @@ int main(int argc, char** argv) try {
   CLI::App app("Errors of the predictors on a public table of measured architectures");
   app.add_option("csv", a.csv, "table: arch_str, genotype or op0 op1 ..., and columns of costs")->required();
   app.add_option("--column", a.columns, "cost to predict; may be repeated; all without it");
-  app.add_option("--model", a.models, "gp, gp-written, gp-plain, additive, mlp or paper; may be repeated")
-      ->check(CLI::IsMember({"gp", "gp-written", "gp-plain", "additive", "mlp", "paper"}));
+  app.add_option("--model", a.models,
+                 "gp, gp-written, gp-plain, transfer (from the table's other columns), additive, mlp or "
+                 "paper; may be repeated")
+      ->check(CLI::IsMember({"gp", "gp-written", "gp-plain", "transfer", "additive", "mlp", "paper"}));
+  app.add_option("--source-rows", a.source_rows, "rows of each other column that transfer starts from")
+      ->check(CLI::PositiveNumber);
   app.add_option("--rows", a.rows, "rows to fit on; may be repeated");
   app.add_option("--seeds", a.seeds, "splits to average over")->check(CLI::PositiveNumber);
   app.add_option("--live", a.table.live,
