@@ -14,7 +14,10 @@ class SearchCommand : public Command {
   std::string summary() const override { return "search for an architecture that is accurate and fast"; }
   std::string example() const override {
     return "ladarts search --data images --out runs/search --protocol pc-darts --epochs 20 \\\n"
-           "      --predictor predictor.safetensors --lambda 0.2";
+           "      --predictor predictor.safetensors --lambda 0.2\n"
+           "  ladarts search --data images --out runs/drawn --predictor predictor.safetensors --lambda 0.2 "
+           "\\\n"
+           "      --relaxation drawn --draws 4 --certainty 1";
   }
 
   void declare(CLI::App& app) override {
@@ -26,6 +29,31 @@ class SearchCommand : public Command {
     app.add_option("--lambda", lambda_,
                    "weight of the predicted cost: loss per unit of the predictor (ms of latency or mJ of "
                    "energy, MiB of memory, million parameters or MACs)")
+        ->check(CLI::NonNegativeNumber)
+        ->option_text("X [0]");
+    app.add_option("--relaxation", relaxation_,
+                   "where the predictor, which knows decided architectures, is asked about one that is not "
+                   "decided yet: "
+                   "expected (the mean of what alpha and beta may choose), drawn (architectures drawn from "
+                   "them at each "
+                   "step, the gradient through the mean), gumbel (the same draws, the gradient through "
+                   "Gumbel-softmax), "
+                   "derived (what would be derived now)")
+        ->check(CLI::IsMember(relaxation_names()))
+        ->option_text("NAME [expected]");
+    app.add_option("--draws", draws_, "architectures drawn at each step, of drawn and gumbel")
+        ->check(CLI::Range(1, kMostDraws))
+        ->option_text("N [1]");
+    app.add_option(
+           "--temperature", temperature_,
+           "of the relaxation: below 1 the term sees what alpha and beta may choose nearer to what would be "
+           "derived")
+        ->check(CLI::PositiveNumber)
+        ->option_text("X [1]");
+    app.add_option(
+           "--certainty", certainty_,
+           "stay where the predictor knows: so many of its standard deviations are added to the predicted "
+           "cost; needs a predictor of ladarts fit --model gp or --from")
         ->check(CLI::NonNegativeNumber)
         ->option_text("X [0]");
     app.add_flag("--any-device", any_device_, "accept a predictor of another device");
@@ -63,8 +91,9 @@ class SearchCommand : public Command {
       rows.push_back({fmt::format("{}", e["epoch"].get<int>() + 1), number(e["train_loss"]),
                       percent(e["train_accuracy"].get<double>()), number(e["validation_loss"]),
                       percent(e["validation_accuracy"].get<double>()), number(e["relaxed_cost"]),
-                      number(e["derived_cost"])});
-    return table({"epoch", "loss", "accuracy", "val. loss", "val. accuracy", "relaxed cost", "derived cost"},
+                      number(e["drawn_cost"]), number(e["derived_cost"])});
+    return table({"epoch", "loss", "accuracy", "val. loss", "val. accuracy", "relaxed cost", "drawn cost",
+                  "derived cost"},
                  rows) +
            "\n" + text_of(r["text"]) + "\n\nwritten to " + text_of(r["folder"]) + "/genotype.json\n";
   }
@@ -79,6 +108,10 @@ class SearchCommand : public Command {
     Json settings =
         settings_.read({"space", "classes", "image", "stem", "seed", "device", "predictor", "image_set"});
     if (lambda_ >= 0) settings["lambda"] = lambda_;
+    if (!relaxation_.empty()) settings["relaxation"] = relaxation_;
+    if (draws_ > 0) settings["draws"] = draws_;
+    if (temperature_ > 0) settings["temperature"] = temperature_;
+    if (certainty_ >= 0) settings["certainty"] = certainty_;
     JsonFields fields(settings, settings_.origin());
     config = read_search_config(fields, config);
     fields.finish();
@@ -91,7 +124,9 @@ class SearchCommand : public Command {
   }
 
   std::string data_, out_, predictor_, protocol_ = "pc-darts";
-  double lambda_ = -1;
+  std::string relaxation_;
+  int draws_ = 0;
+  double lambda_ = -1, certainty_ = -1, temperature_ = 0;
   bool any_device_ = false;
   NetworkOptions network_;
   SettingsOptions settings_;

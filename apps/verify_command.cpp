@@ -1,10 +1,12 @@
 #include <cmath>
 #include <cstdio>
+#include <optional>
 
 #include "apps/command.h"
 #include "apps/format.h"
 #include "apps/measuring_options.h"
 #include "apps/network_options.h"
+#include "apps/search_gap.h"
 #include "nas/encoding.h"
 #include "nas/sampler.h"
 #include "predictor/predictor_file.h"
@@ -19,7 +21,8 @@ class VerifyCommand : public Command {
     return "hold the predicted cost of architectures against the measured";
   }
   std::string example() const override {
-    return "ladarts verify --predictor predictor.safetensors --genotype runs/search/genotype.json";
+    return "ladarts verify --predictor predictor.safetensors --genotype runs/search/genotype.json\n"
+           "  ladarts verify --predictor predictor.safetensors --search runs/a runs/b --rounds 2";
   }
 
   void declare(CLI::App& app) override {
@@ -35,6 +38,12 @@ class VerifyCommand : public Command {
            "the first, so that no predictor has seen them")
         ->check(CLI::PositiveNumber)
         ->option_text("N");
+    app.add_option("--search", searches_,
+                   "folders of searches with this predictor: what the latency term said at each epoch "
+                   "against what was "
+                   "derived then; every such network is measured")
+        ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+        ->option_text("DIR ...");
     app.add_option("--rounds", rounds_, "how often each is timed, in turn")
         ->check(CLI::Range(1, 1000))
         ->option_text("N [5]");
@@ -50,7 +59,7 @@ class VerifyCommand : public Command {
     setup_.space = space_.load_space();
     setup_.device = Device::parse(common.device);
     setup_.measure.min_repeats = std::min(setup_.measure.min_repeats, setup_.measure.max_repeats);
-    const std::vector<Genotype> genotypes = read_genotypes(common.seed);
+    std::vector<Genotype> genotypes = read_genotypes(common.seed);
 
     // The network, batch and threads are those that the predictor is for.
     const CostContext fitted = load_predictor(predictor_).context;
@@ -62,31 +71,50 @@ class VerifyCommand : public Command {
     const Predictor predictor = load_predictor(
         predictor_, PredictorExpectation{context, encoding_names(setup_.space), any_device_}, setup_.device);
 
+    std::optional<SearchGap> gap;
+    if (!searches_.empty()) gap.emplace(searches_, setup_.space, predictor);
+    const size_t given = genotypes.size();
+    for (size_t i = 0; gap && i < gap->genotypes().size(); ++i) {
+      genotypes.push_back(gap->genotypes()[i]);
+      names_.push_back(fmt::format("derived {}", i));
+    }
     FeatureMatrix features;
     for (const Genotype& g : genotypes) features.append(encode(g, setup_.space));
     const std::vector<double> predicted = predictor.regressor->predict(features);
     const std::vector<Measurement> measured =
         measure_in_turn(fitted.metric, setup_, genotypes, rounds_, "verify");
-    return describe(context, predictor, genotypes, predicted, measured);
+    Json result = describe(context, predictor, genotypes, predicted, measured);
+    if (gap) {
+      std::vector<double> medians;
+      for (size_t i = given; i < measured.size(); ++i) medians.push_back(measured[i].median);
+      result["search_gap"] = gap->describe(medians);
+    }
+    return result;
   }
 
   std::string text(const Json& r) const override {
     std::vector<std::vector<std::string>> rows;
     const std::string unit = text_of(r["unit"]);
-    for (const Json& n : r["networks"])
+    // Of searches the gap's own tables tell.
+    const size_t searched =
+        r.contains("search_gap") ? r["search_gap"]["all"]["architectures"].get<size_t>() : 0;
+    for (size_t i = 0; i + searched < r["networks"].size(); ++i) {
+      const Json& n = r["networks"][i];
       rows.push_back({text_of(n["name"]), cost_text(n["predicted_" + unit].get<double>()),
                       cost_text(n["measured_" + unit].get<double>()),
                       percent(n["relative_spread"].get<double>()),
                       fmt::format("{:+.1f}%", 100 * n["error"].get<double>())});
-    std::string out =
-        text_of(r["what"]) + "\n\n" +
-        table({"architecture", "predicted " + unit, "measured " + unit, "spread", "error"}, rows);
+    }
+    std::string out = text_of(r["what"]) + "\n";
+    if (!rows.empty())
+      out += "\n" + table({"architecture", "predicted " + unit, "measured " + unit, "spread", "error"}, rows);
     const Json& report = r["report"];
-    if (rows.size() > 1)
+    if (r["networks"].size() > 1)
       out += fmt::format(
           "\nmean relative error {}, Spearman {:.3f}, Kendall {:.3f}; when fitted, {} on held-out ones\n",
           percent(report["mean_relative_error"].get<double>(), 2), report["spearman"].get<double>(),
           report["kendall"].get<double>(), percent(r["fitted_error"].get<double>(), 2));
+    if (r.contains("search_gap")) out += "\n" + search_gap_text(r["search_gap"]);
     return out;
   }
 
@@ -105,7 +133,8 @@ class VerifyCommand : public Command {
       genotypes.push_back(sampler.at(index));
       names_.push_back(fmt::format("sample {}", index));
     }
-    require(!genotypes.empty(), "[verify] no architecture given; use --genotype or --sample");
+    require(!genotypes.empty() || !searches_.empty(),
+            "[verify] no architecture given; use --genotype, --sample or --search");
     return genotypes;
   }
 
@@ -143,7 +172,7 @@ class VerifyCommand : public Command {
   }
 
   std::string predictor_;
-  std::vector<std::string> genotypes_, names_;
+  std::vector<std::string> genotypes_, searches_, names_;
   int64_t samples_ = 0;
   int rounds_ = 5;
   double max_error_ = 0;

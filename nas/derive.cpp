@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "core/error.h"
 
@@ -28,6 +29,22 @@ Choice best_of_edge(const std::vector<int>& choosable, const double* weights, in
   for (int p : choosable)
     if (weights[p] > best.strength) best = {source, p, weights[p]};
   return best;
+}
+
+// An index, with chances in proportion to exp(logits): the largest of them with Gumbel noise, which bears any
+// size.
+int draw_index(const std::vector<double>& logits, Random& random) {
+  int chosen = 0;
+  double largest = -std::numeric_limits<double>::infinity();
+  for (int i = 0; i < int(logits.size()); ++i) {
+    const double u = (double(random.bits() >> 8) + 0.5) * 0x1p-24;  // in (0, 1)
+    const double value = logits[size_t(i)] - std::log(-std::log(u));
+    if (value > largest) {
+      largest = value;
+      chosen = i;
+    }
+  }
+  return chosen;
 }
 
 }  // namespace
@@ -80,13 +97,47 @@ Genotype derive(const SearchSpace& space, const ArchitectureValues& values) {
   return genotype;
 }
 
-Genotype derive(const ArchitectureParameters& architecture) {
+ArchitectureValues values_of(const ArchitectureParameters& architecture) {
   ArchitectureValues values;
   for (int t = 0; t < int(architecture.space().cell_types.size()); ++t) {
     values.alpha.push_back(architecture.alpha(t));
     values.beta.push_back(architecture.beta(t));
   }
-  return derive(architecture.space(), values);
+  return values;
+}
+
+Genotype derive(const ArchitectureParameters& architecture) {
+  return derive(architecture.space(), values_of(architecture));
+}
+
+Genotype draw_genotype(const SearchSpace& space, const ArchitectureValues& values, Random& random,
+                       double temperature) {
+  const std::vector<int> choosable = space.choosable_primitives();
+  Genotype genotype{space.name, space.inputs, {}};
+  for (int t = 0; t < int(space.cell_types.size()); ++t) {
+    std::vector<double> logits = mixture_weights(space, values, t);
+    for (double& w : logits) w = std::log(std::max(w, 1e-300)) / temperature;
+    CellGenotype& cell = genotype.cells.emplace_back();
+    cell.type = space.cell_types[size_t(t)];
+    for (int node = 0; node < space.nodes; ++node) {
+      const int sources = space.inputs + node, kept = space.kept_edges(node);
+      const auto row = [&](int source) {
+        return &logits[size_t(space.edge_index(node, source)) * space.primitives.size()];
+      };
+      std::vector<double> strengths;
+      for (int source = 0; source < sources; ++source)
+        strengths.push_back(best_of_edge(choosable, row(source), source).strength);
+      std::vector<GenotypeEdge>& edges = cell.nodes.emplace_back();
+      for (int k = 0; k < kept; ++k) {
+        const int source = kept == sources ? k : draw_index(strengths, random);
+        strengths[size_t(source)] = -std::numeric_limits<double>::infinity();
+        std::vector<double> choices;
+        for (const int p : choosable) choices.push_back(row(source)[p]);
+        edges.push_back({space.primitives[size_t(choosable[size_t(draw_index(choices, random))])], source});
+      }
+    }
+  }
+  return genotype;
 }
 
 }  // namespace ladarts

@@ -3,6 +3,7 @@
 // with its best operation. Where a space keeps every edge, each takes its best operation, none included.
 #pragma once
 
+#include "core/philox.h"
 #include "nas/genotype.h"
 #include "nas/supernet.h"
 
@@ -15,6 +16,11 @@ struct ArchitectureValues {
 
 Genotype derive(const SearchSpace& space, const ArchitectureValues& values);
 Genotype derive(const ArchitectureParameters& architecture);
+ArchitectureValues values_of(const ArchitectureParameters& architecture);
+
+// The same choices drawn instead of maximised, from the distribution that nas/relaxation.h defines.
+Genotype draw_genotype(const SearchSpace& space, const ArchitectureValues& values, Random& random,
+                       double temperature = 1);
 
 // Softmax weights as used by derive(), times the normalised beta where there is one.
 std::vector<double> mixture_weights(const SearchSpace& space, const ArchitectureValues& values,

@@ -7,7 +7,7 @@
 #include "core/gradients.h"
 #include "core/philox.h"
 #include "nas/encoding.h"
-#include "nas/latency_term.h"
+#include "nas/relaxation.h"
 #include "nas/skeleton.h"
 #include "ops/arithmetic.h"
 #include "predictor/speed_probe.h"
@@ -64,7 +64,7 @@ LatencyGradients latency_gradients(const SearchSpace& space, const ArchitectureV
     if (betas) architecture.set_beta(t, values.beta[size_t(t)]);
     wrt.push_back(architecture.record_alpha(graph, t));
   }
-  Tensor encoding = record_relaxed_encoding(graph, architecture);
+  Tensor encoding = record_relaxation(graph, architecture);
   wrt.push_back(encoding);
   Tensor latency = reshape(predictor.record(encoding), Shape{1});
   const std::vector<Tensor> grads = gradients(latency, wrt);

@@ -12,7 +12,7 @@
 namespace ladarts {
 
 // The gradients of LAT(alpha), in the predictor's unit, as the architecture step takes them
-// (nas/latency_term.h).
+// (nas/relaxation.h).
 struct LatencyGradients {
   double latency = 0;                          // LAT of the relaxed encoding
   std::vector<std::vector<float>> d_alpha;     // [cell type] -> (edges, primitives)

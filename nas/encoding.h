@@ -24,7 +24,7 @@ std::vector<std::string> encoding_names(const SearchSpace& space);
 //   of cells that halve the size, how many read an input, which they do at stride 2.
 // An edge is live if its operation is not none, its source is reached from an input over such edges, and the
 // cell's output is reached from its node: Network drops the operations whose results nothing reads, and one
-// that reads only zeros adds nothing but its bias. Where the encoding is relaxed (nas/latency_term.h), being
+// that reads only zeros adds nothing but its bias. Where the encoding is relaxed (nas/relaxation.h), being
 // reached is 1 - prod (1 - edge present * source reached): the probability, were edges independent.
 FeatureExpansion structured_features(const SearchSpace& space);
 

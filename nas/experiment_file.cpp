@@ -57,6 +57,10 @@ void require_feasible(const Experiment& e, const std::string& where) {
     require(kept >= kMinRows, "measure.architectures is {}, of which {} are left to fit; {} are needed",
             e.architectures, kept, kMinRows);
     require_valid(e.search);
+    require(
+        e.search.step.term.certainty == 0 || e.model == "gp",
+        "search.certainty is {}, which needs a predictor that knows how certain it is: set fit.model to gp",
+        e.search.step.term.certainty);
     require_valid(e.train);
     if (e.synthetic) {
       require_enough_images(e.search, e.generator.train);

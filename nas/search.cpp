@@ -3,11 +3,13 @@
 #include <chrono>
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 #include "core/clock.h"
 #include "core/error.h"
 #include "core/interrupt.h"
 #include "core/jsonl_log.h"
+#include "core/philox.h"
 #include "core/progress.h"
 #include "nas/data/loader.h"
 #include "nas/derive.h"
@@ -19,9 +21,10 @@ namespace ladarts {
 
 namespace {
 
-constexpr int kSupernetChannels = 16, kSupernetLayers = 8;
 constexpr double kCheckpointSeconds = 300;  // at most so much work is lost to a kill
 constexpr uint64_t kTrainingStream = 1, kValidationStream = 2;
+constexpr int kDraws = 64;                           // architectures of an epoch's drawn_cost
+constexpr uint64_t kDrawStream = uint64_t(1) << 61;  // apart from other uses of the seed
 
 // Sums over the steps of an epoch; kept in a checkpoint, so that an epoch may be cut anywhere.
 struct EpochSums {
@@ -68,11 +71,38 @@ std::vector<double> alpha_entropies(const ArchitectureParameters& architecture) 
   return result;
 }
 
-double predict_cost(const Predictor* predictor, const Genotype& genotype, const SearchSpace& space) {
-  if (!predictor) return std::numeric_limits<double>::quiet_NaN();
+// What the predictor says of decided architectures, for an epoch's log.
+void predict_costs(const Predictor* predictor, const SearchConfig& config, const ArchitectureValues& values,
+                   const Genotype& genotype, SearchEpoch& e) {
+  e.derived_deviation = std::numeric_limits<double>::quiet_NaN();
+  if (!predictor) {
+    e.derived_cost = e.drawn_cost = e.drawn_deviation = std::numeric_limits<double>::quiet_NaN();
+    return;
+  }
+  const SearchSpace& space = config.step.supernet.space;
   FeatureMatrix features;
   features.append(encode(genotype, space));
-  return predictor->regressor->predict(features)[0];
+  if (config.step.term.certainty > 0)
+    e.derived_deviation = predictor->regressor->distribution(features)[0].deviation;
+  Random random(config.seed, kDrawStream + uint64_t(e.epoch));
+  for (int i = 0; i < kDraws; ++i)
+    features.append(
+        encode(draw_genotype(space, values, random, double(config.step.term.relaxation.temperature)), space));
+  const std::vector<double> costs = predictor->regressor->predict(features);
+  e.derived_cost = costs[0];
+  e.drawn_cost = std::accumulate(costs.begin() + 1, costs.end(), 0.0) / kDraws;
+  double squares = 0;
+  for (int i = 1; i <= kDraws; ++i) squares += std::pow(costs[size_t(i)] - e.drawn_cost, 2);
+  e.drawn_deviation = std::sqrt(squares / kDraws);
+}
+
+Json architecture_record(int epoch, const SearchSpace& space, const ArchitectureValues& values) {
+  Json j{{"epoch", epoch}};
+  for (size_t t = 0; t < space.cell_types.size(); ++t) {
+    j["alpha_" + space.cell_types[t]] = values.alpha[t];
+    if (!values.beta[t].empty()) j["beta_" + space.cell_types[t]] = values.beta[t];
+  }
+  return j;
 }
 
 const SearchConfig& checked(const SearchConfig& config, const ImageSource& images) {
@@ -90,12 +120,14 @@ class SearchRun {
         run_(folder, run_config(images)),
         steps_(config.step, predictor ? predictor->regressor.get() : nullptr),
         log_(run_.file("epochs.jsonl")),
+        architecture_log_(run_.file("architecture.jsonl")),
         split_(split_indices(first_images(images.dataset->count(), config.images), 0.5, config.seed)),
         training_(images.dataset, images.normalisation, split_.first, loader_options(kTrainingStream)),
         validation_(images.dataset, images.normalisation, split_.second, loader_options(kValidationStream)) {
     steps_per_epoch_ = std::min(training_.batches_per_epoch(), validation_.batches_per_epoch());
     restore();
     log_.keep(size_t(epoch_));
+    architecture_log_.keep(size_t(epoch_));
     run_.claim();
   }
 
@@ -128,7 +160,7 @@ class SearchRun {
   const Predictor* predictor_;
   RunFolder run_;
   SearchSteps steps_;
-  JsonlLog log_;
+  JsonlLog log_, architecture_log_;
   std::pair<std::vector<int32_t>, std::vector<int32_t>> split_;  // weights, architecture
   BatchLoader training_, validation_;
   int64_t steps_per_epoch_ = 0;
@@ -193,7 +225,9 @@ bool SearchRun::run_epoch(Progress& progress) {
 SearchEpoch SearchRun::summarise() {
   SearchEpoch e;
   const ArchitectureParameters& architecture = steps_.architecture();
-  const Genotype genotype = derive(architecture);
+  const SearchSpace& space = config_.step.supernet.space;
+  const ArchitectureValues values = values_of(architecture);
+  const Genotype genotype = derive(space, values);
   e.epoch = epoch_;
   e.lr = learning_rate({config_.lr, config_.lr_min, config_.epochs, config_.lr_warmup_epochs}, epoch_);
   e.train_loss = sums_.train_loss / double(sums_.train_images);
@@ -204,9 +238,10 @@ SearchEpoch SearchRun::summarise() {
   }
   e.alpha_entropy = alpha_entropies(architecture);
   e.relaxed_cost = steps_.relaxed_cost();
-  e.derived_cost = predict_cost(predictor_, genotype, config_.step.supernet.space);
-  e.genotype = to_text(genotype, config_.step.supernet.space);
+  predict_costs(predictor_, config_, values, genotype, e);
+  e.genotype = to_text(genotype, space);
   e.seconds = sums_.seconds;
+  architecture_log_.append(architecture_record(epoch_, space, values));
   return e;
 }
 
@@ -237,131 +272,6 @@ SearchOutcome SearchRun::run() {
 
 }  // namespace
 
-SearchConfig search_protocol(const std::string& name) {
-  SearchConfig c;
-  c.step.supernet.fused = true;
-  if (name == "darts") return c;
-  require(name == "pc-darts", "[search] protocol '{}' is unknown; use darts or pc-darts", name);
-  c.step.batch = 256;
-  c.lr = 0.1;
-  c.lr_min = 0;
-  c.step.architecture_lr = 6e-4f;
-  c.architecture_start_epoch = 15;
-  c.step.supernet.partial_k = 4;
-  c.step.supernet.edge_normalisation = true;
-  return c;
-}
-
-Json to_json(const SearchConfig& c) {
-  const SearchStepConfig& s = c.step;
-  const NetworkShape shape = resolve(s.supernet.shape, s.supernet.space);
-  return {{"space", Json::parse(s.supernet.space.to_json())},
-          {"channels", shape.channels},
-          {"layers", shape.layers},
-          {"classes", shape.classes},
-          {"image", shape.image},
-          {"stem", shape.stem == Stem::imagenet ? "imagenet" : "cifar"},
-          {"partial_k", s.supernet.partial_k},
-          {"edge_normalisation", s.supernet.edge_normalisation},
-          {"fused", s.supernet.fused},
-          {"epochs", c.epochs},
-          {"batch", s.batch},
-          {"lr", c.lr},
-          {"lr_min", c.lr_min},
-          {"lr_warmup_epochs", c.lr_warmup_epochs},
-          {"momentum", s.momentum},
-          {"weight_decay", s.weight_decay},
-          {"clip_norm", s.clip_norm},
-          {"architecture_lr", s.architecture_lr},
-          {"architecture_beta1", s.architecture_beta1},
-          {"architecture_beta2", s.architecture_beta2},
-          {"architecture_weight_decay", s.architecture_weight_decay},
-          {"architecture_start_epoch", c.architecture_start_epoch},
-          {"second_order", s.second_order},
-          {"lambda", s.lambda},
-          {"cutout", c.cutout},
-          {"images", c.images},
-          {"seed", c.seed},
-          {"device", s.device.str()}};
-}
-
-SearchConfig read_search_config(JsonFields& f, SearchConfig c) {
-  SearchStepConfig& s = c.step;
-  NetworkShape& shape = s.supernet.shape;
-  shape.channels = f.get_or("channels", shape.channels);
-  shape.layers = f.get_or("layers", shape.layers);
-  s.supernet.partial_k = f.get_or("partial_k", s.supernet.partial_k);
-  s.supernet.edge_normalisation = f.get_or("edge_normalisation", s.supernet.edge_normalisation);
-  s.supernet.fused = f.get_or("fused", s.supernet.fused);
-  c.epochs = f.get_or("epochs", c.epochs);
-  s.batch = f.get_or("batch", s.batch);
-  c.lr = f.get_or("lr", c.lr);
-  c.lr_min = f.get_or("lr_min", c.lr_min);
-  c.lr_warmup_epochs = f.get_or("lr_warmup_epochs", c.lr_warmup_epochs);
-  s.momentum = f.get_or("momentum", s.momentum);
-  s.weight_decay = f.get_or("weight_decay", s.weight_decay);
-  s.clip_norm = f.get_or("clip_norm", s.clip_norm);
-  s.architecture_lr = f.get_or("architecture_lr", s.architecture_lr);
-  s.architecture_beta1 = f.get_or("architecture_beta1", s.architecture_beta1);
-  s.architecture_beta2 = f.get_or("architecture_beta2", s.architecture_beta2);
-  s.architecture_weight_decay = f.get_or("architecture_weight_decay", s.architecture_weight_decay);
-  c.architecture_start_epoch = f.get_or("architecture_start_epoch", c.architecture_start_epoch);
-  s.second_order = f.get_or("second_order", s.second_order);
-  s.lambda = f.get_or("lambda", s.lambda);
-  c.cutout = f.get_or("cutout", c.cutout);
-  c.images = f.get_or("images", c.images);
-  // The published supernets are smaller than the networks that are trained, whose size is the space's
-  // default.
-  if (const Skeleton& skeleton = s.supernet.space.skeleton; skeleton.kind == SkeletonKind::darts) {
-    if (shape.channels == 0) shape.channels = std::min(kSupernetChannels, skeleton.channels);
-    if (shape.layers == 0) shape.layers = std::min(kSupernetLayers, skeleton.layers);
-  }
-  return c;
-}
-
-void require_valid(const SearchConfig& c) {
-  const SearchStepConfig& s = c.step;
-  require(c.epochs > 0, "[search] epochs is {}; give 1 or more", c.epochs);
-  require(
-      c.architecture_start_epoch >= 0 && c.architecture_start_epoch < c.epochs,
-      "[search] architecture_start_epoch is {} of {} epochs: the architecture would never be updated; give a "
-      "smaller one, or more epochs",
-      c.architecture_start_epoch, c.epochs);
-  require(s.batch > 0, "[search] batch is {}; give 1 or more", s.batch);
-  require(s.supernet.partial_k > 0, "[search] partial_k is {}; give 1 or more", s.supernet.partial_k);
-  require(c.images >= 0 && c.cutout >= 0 && c.lr_warmup_epochs >= 0,
-          "[search] images ({}), cutout ({}) and lr_warmup_epochs ({}) should not be negative", c.images,
-          c.cutout, c.lr_warmup_epochs);
-  for (const auto& [name, value] : {std::pair<const char*, double>{"lr", c.lr},
-                                    {"lr_min", c.lr_min},
-                                    {"momentum", s.momentum},
-                                    {"weight_decay", s.weight_decay},
-                                    {"clip_norm", s.clip_norm},
-                                    {"architecture_lr", s.architecture_lr},
-                                    {"architecture_weight_decay", s.architecture_weight_decay},
-                                    {"lambda", s.lambda}})
-    require(std::isfinite(value) && value >= 0, "[search] {} is {}; give 0 or more", name, value);
-  for (const auto& [name, value] :
-       {std::pair<const char*, double>{"architecture_beta1", s.architecture_beta1},
-        {"architecture_beta2", s.architecture_beta2}})
-    require(value >= 0 && value < 1, "[search] {} is {}; it should be from 0 to below 1", name, value);
-  // Recording checks the rest: channels that partial_k must divide, the side of the image.
-  Graph scratch;
-  ParameterSet weights;
-  ArchitectureParameters architecture(s.supernet.space, s.supernet.edge_normalisation, 0);
-  const int64_t side = resolve(s.supernet.shape, s.supernet.space).image;
-  record_supernet(scratch, s.supernet, weights, record_architecture_weights(scratch, architecture),
-                  scratch.leaf(Storage::create({s.batch, kImageChannels, side, side})));
-}
-
-void require_enough_images(const SearchConfig& config, int64_t images) {
-  const int64_t used = config.images > 0 ? config.images : images;
-  require(used <= images, "[search] {} images asked for, the training set has {}", used, images);
-  require(used / 2 >= config.step.batch,
-          "[search] {} images make no batch of {} in each half; give more images or a smaller batch", used,
-          config.step.batch);
-}
-
 Json to_json(const SearchEpoch& e) {
   auto number = [](double v) { return std::isfinite(v) ? Json(v) : Json(); };
   return {{"epoch", e.epoch},
@@ -373,6 +283,9 @@ Json to_json(const SearchEpoch& e) {
           {"alpha_entropy", e.alpha_entropy},
           {"relaxed_cost", number(e.relaxed_cost)},
           {"derived_cost", number(e.derived_cost)},
+          {"drawn_cost", number(e.drawn_cost)},
+          {"drawn_deviation", number(e.drawn_deviation)},
+          {"derived_deviation", number(e.derived_deviation)},
           {"genotype", e.genotype},
           {"seconds", e.seconds}};
 }

@@ -45,7 +45,10 @@ struct SearchEpoch {
   double train_loss = 0, train_accuracy = 0;            // over the epoch's weight steps
   double validation_loss = 0, validation_accuracy = 0;  // over its architecture steps; 0 before they start
   std::vector<double> alpha_entropy;                    // mean over edges, nats; of each cell type
-  double relaxed_cost = 0, derived_cost = 0;            // predicted; NaN without a predictor
+  // Predicted; NaN without a predictor: of the latency term, of what would be derived, and the mean and
+  // standard deviation over architectures drawn from alpha and beta (nas/relaxation.h).
+  double relaxed_cost = 0, derived_cost = 0, drawn_cost = 0, drawn_deviation = 0;
+  double derived_deviation = 0;  // the predictor's own, where the search counts it; NaN elsewhere
   std::string genotype;
   double seconds = 0;
 };
@@ -57,9 +60,10 @@ struct SearchOutcome {
   std::vector<Json> epochs;  // records of epochs.jsonl
 };
 
-// Runs or continues the search in `folder`: config.json, epochs.jsonl, checkpoint.safetensors (after each
-// epoch, on an interrupt, and every few minutes), and at the end genotype.json. Continuing gives the same
-// bits as a run that was never stopped. `predictor` may be null where lambda is 0.
+// Runs or continues the search in `folder`: config.json, epochs.jsonl, architecture.jsonl (alpha and beta
+// after each epoch, "alpha_normal" and so on), checkpoint.safetensors (after each epoch, on an interrupt, and
+// every few minutes), and at the end genotype.json. Continuing gives the same bits as a run that was never
+// stopped. `predictor` may be null where lambda is 0.
 SearchOutcome run_search(const SearchConfig& config, const ImageSource& images, const Predictor* predictor,
                          const std::filesystem::path& folder);
 

@@ -38,6 +38,7 @@ struct SearchSteps::Programs {
   Graph cost_graph{config.device};
   std::vector<Program> programs;
   std::optional<Program> cost_program;
+  std::optional<RelaxationNoise> noise;
 
   StepBatch training, validation;
   Storage momentum, adam_m, adam_v, adam_step;
@@ -60,6 +61,8 @@ struct SearchSteps::Programs {
     const NetworkShape shape = resolve(config.supernet.shape, config.supernet.space);
     for (StepBatch* b : {&training, &validation})
       *b = StepBatch::create(config.batch, shape.image, config.device);
+    if (predictor && config.term.relaxation.random())
+      noise.emplace(config.supernet.space, config.term.relaxation.draws, config.seed, config.device);
     lambda.set(config.lambda);
     architecture_lr.set(config.architecture_lr);
     record_weight_step();
@@ -70,7 +73,7 @@ struct SearchSteps::Programs {
     }
     compile_all();
     if (predictor) {
-      cost = cost_graph.bind_output(record_latency_term(cost_graph, architecture, *predictor));
+      cost = cost_graph.bind_output(record_term(cost_graph, *predictor));
       cost_program = compile(cost_graph);
     }
   }
@@ -90,9 +93,17 @@ struct SearchSteps::Programs {
     loss.correct = count_correct(logits, labels);
     loss.total = loss.cross_entropy;
     if (predictor && config.lambda != 0)
-      loss.total = add(loss.cross_entropy,
-                       scale_by(record_latency_term(g, architecture, *predictor), g.leaf(lambda, "lambda")));
+      loss.total = add(loss.cross_entropy, scale_by(record_term(g, *predictor), g.leaf(lambda, "lambda")));
     return loss;
+  }
+
+  Tensor record_term(Graph& g, const Regressor& predictor) {
+    return record_latency_term(g, architecture, predictor, config.term, noise ? &*noise : nullptr);
+  }
+
+  // New draws at each architecture step; a search that goes on counts from where it stopped.
+  void draw_noise() {
+    if (noise) noise->draw(uint64_t(adam_step.item()));
   }
 
   void record_adam(Graph& g) {
@@ -217,6 +228,7 @@ StepResult SearchSteps::weight_step(float learning_rate) {
 }
 
 StepResult SearchSteps::architecture_step(float learning_rate) {
+  programs_->draw_noise();
   if (programs_->config.second_order) programs_->run_second_order(learning_rate);
   programs_->programs[kArchitectureStep].run();
   return {programs_->architecture_loss.item(), int(programs_->architecture_correct.item())};
@@ -228,6 +240,7 @@ std::vector<float> SearchSteps::architecture_gradient() const {
 
 double SearchSteps::relaxed_cost() {
   if (!programs_->cost_program) return std::numeric_limits<double>::quiet_NaN();
+  programs_->draw_noise();
   programs_->cost_program->run();
   return programs_->cost.item();
 }

@@ -7,7 +7,7 @@
 #include "core/program.h"
 #include "core/safetensors.h"
 #include "nas/data/batch_io.h"
-#include "nas/supernet.h"
+#include "nas/latency_term.h"
 #include "predictor/regressor.h"
 
 namespace ladarts {
@@ -28,6 +28,7 @@ struct SearchStepConfig {
   float architecture_weight_decay = 1e-3f;
   bool second_order = false;  // DARTS' unrolled step with finite differences
   float lambda = 0;           // loss per unit of predicted cost
+  LatencyTermOptions term{};  // where the predictor is asked, and how its uncertainty counts
 };
 
 struct StepResult {
@@ -51,7 +52,7 @@ class SearchSteps {
   StepResult architecture_step(float learning_rate);
   // The gradient that the last architecture step gave to Adam, in the layout of the architecture's flat set.
   std::vector<float> architecture_gradient() const;
-  // The predicted cost of the relaxed architecture; NaN without a predictor.
+  // The latency term, as the next architecture step will see it; NaN without a predictor.
   double relaxed_cost();
 
   ParameterSet& weights();

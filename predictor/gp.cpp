@@ -26,12 +26,6 @@ const char* to_string(CostLink link) {
 
 }  // namespace
 
-struct GpRegressor::Host {
-  std::vector<double> shift, scale, centres, noise, mean_linear, mean_rbf, constants;
-  GpKernel kernel;
-  std::vector<double> factor;  // (M, M); empty until a deviation is asked for
-};
-
 GpRegressor::GpRegressor(FeatureExpansion expansion, int64_t rows, CostLink link, Device device)
     : expansion_(expansion, device), rows_(rows), link_(link), device_(device) {
   require(rows >= kMinGpRows && rows <= kMostGpRows, "[gp] {} rows; it takes {} to {}", rows, kMinGpRows,
@@ -91,25 +85,22 @@ const GpRegressor::Host& GpRegressor::host() const {
   return *host_;
 }
 
+Tensor GpRegressor::record_constant(Graph& graph, Shape shape, const std::vector<double>& values) const {
+  const Storage s = Storage::create(shape, DType::f32, device_);
+  s.upload(std::span<const float>(std::vector<float>(values.begin(), values.end())));
+  return graph.leaf(s);
+}
+
 // With u = the expanded features over their lengths, |u - c|^2 = |u|^2 - 2 u . c + |c|^2, all by linear ops.
-Tensor GpRegressor::record(Tensor x) const {
-  Graph& graph = x.graph();
-  const Graph::Scope scope(graph, "gp");
+Tensor GpRegressor::record_smooth(Tensor expanded) const {
+  Graph& graph = expanded.graph();
   const Host& h = host();
   const int64_t f = expansion().outputs();
-  auto constant = [&](Shape shape, const std::vector<double>& values) {
-    const Storage s = Storage::create(shape, DType::f32, device_);
-    s.upload(std::span<const float>(std::vector<float>(values.begin(), values.end())));
-    return graph.leaf(s);
-  };
-  std::vector<double> diagonal(size_t(f * f)), offset(static_cast<size_t>(f)), weight(static_cast<size_t>(f));
-  double bias = h.constants[mean_bias];
+  std::vector<double> diagonal(size_t(f * f)), offset(static_cast<size_t>(f));
   for (size_t k = 0; k < size_t(f); ++k) {
     const double length = std::sqrt(h.kernel.inverse_square[k]);
     diagonal[k * size_t(f) + k] = h.scale[k] * length;
     offset[k] = -h.shift[k] * h.scale[k] * length;
-    weight[k] = h.mean_linear[k] * h.scale[k];
-    bias -= weight[k] * h.shift[k];
   }
   std::vector<double> centres = h.centres, squares(static_cast<size_t>(rows_));
   for (size_t i = 0; i < size_t(rows_); ++i)
@@ -118,14 +109,35 @@ Tensor GpRegressor::record(Tensor x) const {
       u *= std::sqrt(h.kernel.inverse_square[k]);
       squares[i] -= 0.5 * u * u;
     }
-  const Tensor expanded = expansion_.record(x);
+  const auto constant = [&](Shape shape, const std::vector<double>& values) {
+    return record_constant(graph, shape, values);
+  };
   const Tensor u = linear(expanded, constant({f, f}, diagonal), constant({f}, offset));
   const Tensor square = linear(mul(u, u), constant({1, f}, std::vector<double>(size_t(f), -0.5)));
-  const Tensor exponent = add(linear(u, constant({rows_, f}, centres), constant({rows_}, squares)),
-                              linear(square, constant({rows_, 1}, std::vector<double>(size_t(rows_), 1.0))));
-  const Tensor smooth = linear(exp(exponent), constant({1, rows_}, h.mean_rbf));
-  const Tensor z = add(linear(expanded, constant({1, f}, weight), constant({1}, {bias})), smooth);
+  return exp(add(linear(u, constant({rows_, f}, centres), constant({rows_}, squares)),
+                 linear(square, constant({rows_, 1}, std::vector<double>(size_t(rows_), 1.0)))));
+}
+
+Tensor GpRegressor::record_mean(Tensor expanded, Tensor smooth) const {
+  Graph& graph = expanded.graph();
+  const Host& h = host();
+  const int64_t f = expansion().outputs();
+  std::vector<double> weight(static_cast<size_t>(f));
+  double bias = h.constants[mean_bias];
+  for (size_t k = 0; k < size_t(f); ++k) {
+    weight[k] = h.mean_linear[k] * h.scale[k];
+    bias -= weight[k] * h.shift[k];
+  }
+  const Tensor z =
+      add(linear(expanded, record_constant(graph, {1, f}, weight), record_constant(graph, {1}, {bias})),
+          linear(smooth, record_constant(graph, {1, rows_}, h.mean_rbf)));
   return link_ == CostLink::log ? exp(z) : z;
+}
+
+Tensor GpRegressor::record(Tensor x) const {
+  const Graph::Scope scope(x.graph(), "gp");
+  const Tensor expanded = expansion_.record(x);
+  return record_mean(expanded, record_smooth(expanded));
 }
 
 std::vector<CostDistribution> GpRegressor::distribution(const FeatureMatrix& x) const {

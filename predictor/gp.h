@@ -12,6 +12,7 @@
 #include <memory>
 
 #include "predictor/feature_expansion.h"
+#include "predictor/gp_kernel.h"
 #include "predictor/regressor.h"
 
 namespace ladarts {
@@ -30,6 +31,7 @@ class GpRegressor : public Regressor {
   bool gives_deviation() const override { return true; }
   // In double; the first call factors a matrix of rows x rows.
   std::vector<CostDistribution> distribution(const FeatureMatrix& features) const override;
+  RecordedDistribution record_distribution(Tensor features) const override;  // predictor/gp_deviation.cpp
   nlohmann::json configuration() const override;
   NamedStorages weights() const override;
 
@@ -38,8 +40,16 @@ class GpRegressor : public Regressor {
 
  private:
   friend class GpFit;
-  struct Host;  // weights in double and the factor of the covariance
+  // Weights in double, and the factor of the covariance.
+  struct Host {
+    std::vector<double> shift, scale, centres, noise, mean_linear, mean_rbf, constants;
+    GpKernel kernel;
+    std::vector<double> factor;  // (M, M); empty until a deviation is asked for
+  };
   const Host& host() const;
+  Tensor record_constant(Graph& graph, Shape shape, const std::vector<double>& values) const;
+  Tensor record_smooth(Tensor expanded) const;               // exp(-1/2 |u - centre|^2) of each row: (N, M)
+  Tensor record_mean(Tensor expanded, Tensor smooth) const;  // (N, 1), in the cost's unit
 
   RecordedExpansion expansion_;
   int64_t rows_;

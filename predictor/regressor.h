@@ -20,6 +20,11 @@ struct CostDistribution {
   double mean = 0, deviation = 0;
 };
 
+// The same on a graph: (N, 1) each.
+struct RecordedDistribution {
+  Tensor mean, deviation;
+};
+
 class Regressor {
  public:
   virtual ~Regressor() = default;
@@ -37,6 +42,8 @@ class Regressor {
   // Whether distribution() is there; it throws Error otherwise.
   virtual bool gives_deviation() const { return false; }
   virtual std::vector<CostDistribution> distribution(const FeatureMatrix& features) const;
+  // As record(), with the deviation; gradients of both reach the features. Throws Error without a deviation.
+  virtual RecordedDistribution record_distribution(Tensor features) const;
 
   // For files: what makes an equal regressor again, see make_regressor().
   virtual nlohmann::json configuration() const = 0;

@@ -66,7 +66,7 @@ TransferRegressor::TransferRegressor(Sources sources, std::vector<double> floors
           sources_.size());
 }
 
-Tensor TransferRegressor::record(Tensor x) const {
+Tensor TransferRegressor::record_with_sources(Tensor x) const {
   const int64_t width = model_->features();
   Tensor all = placed(x, width, 0);
   for (size_t k = 0; k < sources_.size(); ++k) {
@@ -77,7 +77,15 @@ Tensor TransferRegressor::record(Tensor x) const {
     const Tensor predicted = linear(above, one, constant(x.graph(), {1}, {floor}));
     all = add(all, placed(log(predicted), width, features() + int64_t(k)));
   }
-  return model_->record(all);
+  return all;
+}
+
+Tensor TransferRegressor::record(Tensor x) const {
+  return model_->record(record_with_sources(x));
+}
+
+RecordedDistribution TransferRegressor::record_distribution(Tensor x) const {
+  return model_->record_distribution(record_with_sources(x));
 }
 
 std::vector<CostDistribution> TransferRegressor::distribution(const FeatureMatrix& x) const {

@@ -23,10 +23,12 @@ class TransferRegressor : public Regressor {
   Tensor record(Tensor features) const override;
   bool gives_deviation() const override { return true; }
   std::vector<CostDistribution> distribution(const FeatureMatrix& features) const override;
+  RecordedDistribution record_distribution(Tensor features) const override;
   nlohmann::json configuration() const override;
   NamedStorages weights() const override;
 
  private:
+  Tensor record_with_sources(Tensor features) const;  // what the model takes
   std::vector<std::shared_ptr<const Regressor>> sources_;
   std::vector<double> floors_;
   std::unique_ptr<GpRegressor> model_;

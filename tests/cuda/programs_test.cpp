@@ -97,6 +97,19 @@ TEST_CASE("cuda programs: search steps give what they give on the CPU, and the s
   }
 }
 
+TEST_CASE("cuda programs: a latency term of drawn architectures is the CPU's", "[cuda][programs]") {
+  for (const RelaxationKind kind : {RelaxationKind::drawn, RelaxationKind::gumbel, RelaxationKind::derived}) {
+    SearchStepConfig config = config_of({}, true);
+    config.term.relaxation = {kind, 3};
+    const Outcome cpu(config);
+    config.device = test_device();
+    const Outcome cuda(config);
+    INFO(to_string(kind));
+    CHECK(largest_difference(cpu.losses, cuda.losses) < 1e-4);
+    CHECK(largest_difference(cpu.alphas, cuda.alphas) < 1e-3);
+  }
+}
+
 TEST_CASE("cuda programs: a replay equals the kernels one by one, bit for bit", "[cuda][programs]") {
   Graph g(test_device());
   ParameterSet params(3, test_device());

@@ -3,10 +3,13 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/gradients.h"
 #include "core/philox.h"
 #include "core/program.h"
 #include "nas/derive.h"
 #include "nas/encoding.h"
+#include "nas/sampler.h"
+#include "predictor/gp.h"
 #include "tests/support/catch.h"
 #include "tests/support/op_case.h"
 
@@ -55,7 +58,7 @@ std::vector<double> relaxed_cell(const SearchSpace& space, const Array& alpha, c
 
 std::vector<float> run_encoding(ArchitectureParameters& architecture) {
   Graph g;
-  const Storage out = g.bind_output(record_relaxed_encoding(g, architecture));
+  const Storage out = g.bind_output(record_relaxation(g, architecture));
   compile(g).run();
   return out.to_vector();
 }
@@ -81,7 +84,7 @@ TEST_CASE("latency term: relaxed encoding and its gradient match the definition"
        .inputs = {{.shape = {edges, ops}}, {.shape = {edges, ops}}, {.shape = {edges}}, {.shape = {edges}}},
        .record =
            [&](Graph& g, const std::vector<Tensor>& x) {
-             return std::vector{record_relaxed_encoding(g, space, {x[0], x[1]}, {x[2], x[3]})};
+             return std::vector{record_relaxation(g, space, {x[0], x[1]}, {x[2], x[3]})};
            },
        .oracle =
            [&](const std::vector<Array>& x) {
@@ -136,5 +139,67 @@ TEST_CASE("latency term: nasbench201 features are the softmax weights", "[nas][l
     double sum = 0;
     for (size_t o = 0; o < 5; ++o) sum += soft[e * 5 + o];
     CHECK(sum == Approx(1.0));
+  }
+}
+
+TEST_CASE("latency term: a certain search weighs the predictor's deviation, whose gradient reaches alpha",
+          "[nas][latency]") {
+  const SearchSpace space = SearchSpace::load("nasbench201");
+  // 30 measured architectures of some edges' operations alone: of others little is known.
+  const ArchitectureSampler sampler(space, 3);
+  Dataset data;
+  for (uint64_t i = 0; i < 30; ++i) {
+    const std::vector<float> row = encode(sampler.at(i), space);
+    double cost = 2;
+    for (size_t k = 0; k < row.size(); ++k) cost += double(row[k]) * 0.1 * double(k % 7);
+    data.features.append(row);
+    data.costs.push_back(cost * (1 + 0.02 * double(i % 3)));
+  }
+  GpOptions fit;
+  fit.expansion = structured_features(space);
+  const auto predictor = fit_gp(data, fit);
+  ArchitectureParameters architecture(space, false, 1);
+  architecture.set().values();
+  set_random(architecture, 1.f, 4);
+  RelaxationNoise noise(space, 3, 2);
+  noise.draw(5);
+  for (const RelaxationKind kind :
+       {RelaxationKind::expected, RelaxationKind::derived, RelaxationKind::drawn}) {
+    std::vector<double> terms;
+    for (const float certainty : {0.f, 1.f, 2.f}) {
+      Graph g;
+      const Storage term =
+          g.bind_output(record_latency_term(g, architecture, *predictor, {{kind, 3}, certainty}, &noise));
+      compile(g).run();
+      terms.push_back(double(term.item()));
+    }
+    INFO(to_string(kind));
+    CHECK(terms[1] > terms[0]);
+    CHECK(terms[2] - terms[1] == Approx(terms[1] - terms[0]).epsilon(1e-3));
+    if (kind != RelaxationKind::derived) continue;
+    FeatureMatrix derived;
+    derived.append(encode(derive(architecture), space));
+    CHECK(terms[1] - terms[0] == Approx(predictor->distribution(derived)[0].deviation).epsilon(2e-2));
+  }
+  // Finite differences of the expected encoding's term.
+  Graph g;
+  const Tensor term = record_latency_term(g, architecture, *predictor, {{}, 3.f});
+  const Storage value = g.bind_output(term);
+  gradients(term, architecture.set().leaves(g), {.into = architecture.set().gradient_storages()});
+  Program program = compile(g);
+  program.run();
+  const std::vector<float> gradient = architecture.set().find("alpha_cell")->gradient.to_vector();
+  const std::vector<float> start = architecture.alpha(0);
+  for (size_t i = 0; i < start.size(); ++i) {
+    std::vector<float> moved = start;
+    const float h = 2e-2f;
+    moved[i] += h;
+    architecture.set_alpha(0, moved);
+    program.run();
+    const double up = double(value.item());
+    moved[i] -= 2 * h;
+    architecture.set_alpha(0, moved);
+    program.run();
+    CHECK(double(gradient[i]) == Approx((up - double(value.item())) / (2 * double(h))).margin(2e-3));
   }
 }

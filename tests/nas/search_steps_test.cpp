@@ -192,6 +192,33 @@ TEST_CASE("search steps: weight steps learn a fixed batch, with the same bits fo
     CHECK(std::memcmp(r.data(), results[0].data(), r.size() * sizeof(float)) == 0);
 }
 
+TEST_CASE("search steps: drawn architectures steer in first and second order alike, anew at each step",
+          "[nas][search]") {
+  SearchStepConfig config = small_config();
+  const auto predictor = some_predictor(config.supernet.space);
+  config.term.relaxation = {RelaxationKind::gumbel, 2};
+  std::vector<std::vector<float>> gradients;
+  for (const float lambda : {0.f, 0.7f})
+    for (const bool second : {true, false}) {
+      config.lambda = lambda;
+      config.second_order = second;
+      SearchSteps steps(config, predictor.get());
+      fill(steps);
+      const double first_draw = steps.relaxed_cost();
+      CHECK(steps.relaxed_cost() == first_draw);
+      steps.architecture_step(0.05f);
+      gradients.push_back(steps.architecture_gradient());
+      CHECK(steps.relaxed_cost() != first_draw);
+    }
+  double largest = 0;
+  for (size_t i = 0; i < gradients[0].size(); ++i) {
+    const double second = gradients[2][i] - gradients[0][i], first = gradients[3][i] - gradients[1][i];
+    CHECK(std::fabs(second - first) < 1e-5 + 1e-3 * std::fabs(first));
+    largest = std::max(largest, std::fabs(first));
+  }
+  CHECK(largest > 1e-3);
+}
+
 TEST_CASE("search steps: lambda without a predictor is refused", "[nas][search]") {
   SearchStepConfig config = small_config();
   config.lambda = 1;
@@ -205,6 +232,7 @@ TEST_CASE("search steps: after the first ones nothing is allocated", "[nas][sear
       config.supernet.fused = fused;
       config.second_order = second_order;
       config.lambda = 0.5f;
+      config.term.relaxation = {RelaxationKind::drawn, 2};
       const auto predictor = some_predictor(config.supernet.space);
       SearchSteps steps(config, predictor.get());
       fill(steps);

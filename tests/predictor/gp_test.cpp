@@ -318,3 +318,58 @@ TEST_CASE("fit: auto takes the Gaussian process, and the report survives JSON", 
   fitted.gp.reset();
   CHECK_THROWS_WITH(fitted.model("gp"), ContainsSubstring("--model mlp"));
 }
+
+TEST_CASE("gp: the recorded deviation is the host's, at rows and between them",
+          "[predictor][gp][deviation]") {
+  for (const double noise : {0.002, 0.05})
+    for (const int rows : {12, 150}) {
+      const auto model = fit_gp(noisy(structured_costs(rows, 3), noise, 5), options_with_counts());
+      FeatureMatrix x = table_costs(20, 8).features;
+      Random random(2);
+      for (int i = 0; i < 20; ++i) {  // relaxed: each edge's operations sum to one
+        std::vector<float> row;
+        for (int e = 0; e < kEdges; ++e) {
+          float parts[kOps], total = 0;
+          for (float& p : parts) total += p = random.uniform(0.01f, 1.f);
+          for (const float p : parts) row.push_back(p / total);
+        }
+        x.append(row);
+      }
+      Graph graph;
+      const Storage input = Storage::create(Shape{x.rows, x.columns});
+      input.upload(std::span<const float>(x.values));
+      const RecordedDistribution recorded = model->record_distribution(graph.leaf(input));
+      const Storage mean = graph.bind_output(recorded.mean),
+                    deviation = graph.bind_output(recorded.deviation);
+      compile(graph).run();
+      const std::vector<float> means = mean.to_vector(), deviations = deviation.to_vector();
+      const auto expected = model->distribution(x);
+      for (size_t i = 0; i < expected.size(); ++i) {
+        INFO("noise " << noise << " rows " << rows << " point " << i
+                      << (model->link() == CostLink::log ? " log" : " linear"));
+        CHECK(double(means[i]) == Approx(expected[i].mean).epsilon(1e-3));
+        CHECK(double(deviations[i]) == Approx(expected[i].deviation).epsilon(5e-3));
+      }
+    }
+}
+
+TEST_CASE("gp: the recorded deviation's gradient matches finite differences", "[predictor][gp][deviation]") {
+  // The deviation as a regressor's prediction, for the check that all regressors share.
+  struct Deviation : Regressor {
+    std::unique_ptr<GpRegressor> model;
+    std::string_view kind() const override { return "deviation"; }
+    int64_t features() const override { return model->features(); }
+    Tensor record(Tensor x) const override { return model->record_distribution(x).deviation; }
+    nlohmann::json configuration() const override { return model->configuration(); }
+    NamedStorages weights() const override { return model->weights(); }
+  } deviation;
+  deviation.model = fit_gp(noisy(structured_costs(40, 3), 0.01, 5), options_with_counts());
+  check_feature_gradient(deviation, 7);
+}
+
+TEST_CASE("gp: regressors without a deviation refuse to record one", "[predictor][gp][deviation]") {
+  const auto additive = fit_additive(table_costs(100, 7));
+  Graph graph;
+  const Tensor x = graph.leaf(Storage::create(Shape{1, kEdges * kOps}));
+  CHECK_THROWS_WITH(additive->record_distribution(x), ContainsSubstring("does not know how certain it is"));
+}
