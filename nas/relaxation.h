@@ -24,18 +24,17 @@ namespace ladarts {
 
 enum class RelaxationKind : uint8_t {
   expected,  // the mean of P, one point
-  // Architectures drawn from P (Gumbel-max for primitives, Gumbel-top-2 for edges), decided points that
-  // change at every step; the gradient is taken there and goes through ...
-  drawn,   // ... the mean of P
-  gumbel,  // ... the relaxed encoding of the perturbed alpha and beta: straight-through Gumbel-softmax (Jang,
-           // Gu and Poole, 2017)
-  derived,  // the architecture that would be derived; the gradient is taken there and goes through the mean
-            // of P
+  // Decided architectures drawn from P at each step, by Gumbel-max for primitives and Gumbel-top-2 for edges.
+  // The gradient is taken there and goes back ...
+  drawn,    // ... through the mean of P
+  gumbel,   // ... through the relaxed encoding of the perturbed alpha and beta: straight-through
+            // Gumbel-softmax (Jang, Gu and Poole, 2017)
+  derived,  // The architecture that would be derived; the gradient goes back through the mean of P.
 };
 
 inline constexpr int kMostDraws = 256;
-inline constexpr float kLeastTemperature =
-    0.05f;  // chances of what is not derived stay above single precision's end
+// Chances of what is not derived stay above single precision's end.
+inline constexpr float kLeastTemperature = 0.05f;
 
 struct Relaxation {
   RelaxationKind kind = RelaxationKind::expected;
@@ -55,10 +54,9 @@ class RelaxationNoise {
  public:
   RelaxationNoise(const SearchSpace& space, int draws, uint64_t seed, Device device = {});
   void draw(uint64_t step);
-  const Storage& primitives(int cell_type) const {
-    return primitives_.at(size_t(cell_type));
-  }                                                                                   // (draws * edges, P)
-  const Storage& edges(int cell_type) const { return edges_.at(size_t(cell_type)); }  // (draws * edges)
+  // (draws * edges, primitives) and (draws * edges)
+  const Storage& primitives(int cell_type) const { return primitives_.at(size_t(cell_type)); }
+  const Storage& edges(int cell_type) const { return edges_.at(size_t(cell_type)); }
 
  private:
   uint64_t seed_;
@@ -68,9 +66,8 @@ class RelaxationNoise {
 };
 
 // alphas[t] (edges, primitives) and, with edge normalisation, betas[t] (edges), of each cell type, before any
-// softmax
-// -> (points, encoding_size(space)). Throws Error for a space in which `none` is not the first primitive, and
-// for random points without noise.
+// softmax -> (points, encoding_size(space)). Throws Error for a space in which `none` is not the first
+// primitive, and for random points without noise.
 Tensor record_relaxation(Graph& graph, const SearchSpace& space, const std::vector<Tensor>& alphas,
                          const std::vector<Tensor>& betas, const Relaxation& relaxation = {},
                          const RelaxationNoise* noise = nullptr);

@@ -29,7 +29,7 @@ using namespace ladarts::benchmarks;
 namespace {
 
 struct Arguments {
-  std::string table, live, predictor, json_path;
+  std::string table, live, model = "gp", predictor, json_path;
   std::vector<std::string> columns, searches;
   int64_t rows = 200;
   int seeds = 3, steps = 64, threads = 0;
@@ -168,6 +168,14 @@ void print(const std::string& what, const Json& treatments) {
   std::fflush(stdout);
 }
 
+std::unique_ptr<Regressor> fitted(const std::string& model, const Dataset& rows,
+                                  const FeatureExpansion& expansion) {
+  if (model == "paper") return fit_mlp(rows, MlpOptions::paper());
+  GpOptions options;
+  options.expansion = expansion;
+  return fit_gp(rows, options);
+}
+
 Json of_table(const Arguments& a) {
   const SearchSpace space = SearchSpace::load("nasbench201");
   const CostTable table = read_table(a.table, {}), measured = read_table(a.table, {.live = a.live});
@@ -190,9 +198,7 @@ Json of_table(const Arguments& a) {
       std::vector<int64_t> rows;
       for (int64_t i = 0; i < a.rows; ++i)
         rows.push_back(int64_t(random.below(uint32_t(measured.features.rows))));
-      GpOptions options;
-      options.expansion = measured.expansion;
-      const auto predictor = fit_gp(measured.dataset(column).subset(rows), options);
+      const auto predictor = fitted(a.model, measured.dataset(column).subset(rows), measured.expansion);
       for (const double spread : {0.001, 0.5, 1.0, 2.0, 4.0}) {
         ArchitectureValues at;
         at.beta = {{}};
@@ -264,6 +270,8 @@ int main(int argc, char** argv) try {
   app.add_option("--live", a.live,
                  "table of the same order with output_reachable; rows with 0 are not fitted on");
   app.add_option("--column", a.columns, "a cost of the table; may be repeated; all without it");
+  app.add_option("--model", a.model, "gp, or paper: the network of Latency-Aware DARTS")
+      ->check(CLI::IsMember({"gp", "paper"}));
   app.add_option("--rows", a.rows, "rows that the predictor is fitted on");
   app.add_option("--seeds", a.seeds, "predictors and alphas of each column and spread");
   app.add_option("--predictor", a.predictor, "of the DARTS space, for --search");

@@ -1,4 +1,5 @@
 // ladarts measure, fit and verify: from an empty file to a predictor, with stops and wrong input on the way.
+#include <cmath>
 #include <csignal>
 #include <fstream>
 
@@ -79,6 +80,63 @@ TEST_CASE("measuring that was interrupted or killed goes on and loses nothing", 
   const Json last = run(measure(db, int(kept) + 2)).json();
   CHECK(last["present"] == kept);
   CHECK(last["measured"] == 2);
+}
+
+TEST_CASE("verify --search: what a search's term said, against the measured cost of what was derived",
+          "[apps][verify]") {
+  TempFolder folder;
+  const std::string db = folder / "counts.db", predictor = folder / "p.safetensors",
+                    images = small_images(folder);
+  // Multiply-accumulates are measured to the digit.
+  REQUIRE(run(with(measure(db, 40), {"--metric", "macs"})).code == 0);
+  REQUIRE(run({"fit", "--db", db, "--model", "gp", "--out", predictor, "--json"}).code == 0);
+  const auto search = [&](const std::string& out, const std::vector<std::string>& more) {
+    return run(
+        with(with({"search", "--data", images, "--out", folder / out, "--epochs", "3", "--batch", "8",
+                   "--set", "architecture_start_epoch=1", "partial_k=2", "architecture_lr=0.1", "--json"},
+                  kSmallNetwork),
+             more));
+  };
+  const ProgramResult drawn = search("drawn", {"--predictor", predictor, "--lambda", "0.5", "--relaxation",
+                                               "drawn", "--draws", "2", "--certainty", "1"});
+  INFO(drawn.err);
+  REQUIRE(drawn.code == 0);
+  CHECK(drawn.json()["epochs"][2]["derived_deviation"].get<double>() > 0);
+  REQUIRE(search("cold", {"--predictor", predictor, "--temperature", "0.2"}).code == 0);
+
+  const ProgramResult verified =
+      run({"verify", "--predictor", predictor, "--search", folder / "drawn", folder / "cold", "--json"});
+  INFO(verified.err);
+  REQUIRE(verified.code == 0);
+  const Json gap = verified.json()["search_gap"];
+  REQUIRE(gap["searches"].size() == 2);
+  CHECK(gap["searches"][0]["relaxation"] == "drawn");
+  CHECK(gap["all"]["epochs"] == 4);  // those before the architecture's start are left out
+  double sum = 0;
+  for (const Json& s : gap["searches"]) {
+    REQUIRE(s["epochs"].size() == 2);
+    for (const Json& e : s["epochs"])
+      sum += std::abs(e["derived_cost"].get<double>() / e["measured"].get<double>() - 1);
+  }
+  CHECK(gap["all"]["derived"]["mean_relative"].get<double>() == Approx(sum / 4));
+  CHECK_THAT(run({"verify", "--predictor", predictor, "--search", folder / "cold"}).out,
+             ContainsSubstring("mean of draws"));
+
+  REQUIRE(search("plain", {}).code == 0);
+  const std::string other = folder / "other.safetensors";
+  REQUIRE(run({"fit", "--db", db, "--model", "additive", "--out", other, "--json"}).code == 0);
+  const std::vector<std::pair<std::vector<std::string>, std::string>> wrong = {
+      {{predictor, folder / "plain"}, "without a predictor"},
+      {{other, folder / "cold"}, "with another predictor"},
+      {{predictor, images}, "no folder of ladarts search"}};
+  for (const auto& [files, message] : wrong) {
+    const ProgramResult r = run({"verify", "--predictor", files[0], "--search", files[1]});
+    CHECK(r.code == 1);
+    CHECK_THAT(r.err, ContainsSubstring(message));
+  }
+  const ProgramResult uncertain = search("u", {"--predictor", other, "--lambda", "1", "--certainty", "1"});
+  CHECK(uncertain.code == 1);
+  CHECK_THAT(uncertain.err, ContainsSubstring("does not know how certain it is"));
 }
 
 TEST_CASE("measure: threads pinned and caches cold, a cost of its own that fit and verify know",

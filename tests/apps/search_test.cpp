@@ -94,6 +94,10 @@ TEST_CASE("search refuses impossible options before it starts", "[apps][search]"
       {with(base, {"--set", "lr=-0.1"}), "lr"},
       {with(base, {"--set", "lambda=-1"}), "lambda"},
       {with(base, {"--set", "partial_k=3"}), "partial"},
+      {with(base, {"--set", "relaxation=hard"}), "expected, drawn, gumbel, derived"},
+      {with(base, {"--set", "temperature=0"}), "temperature"},
+      {with(base, {"--set", "draws=0"}), "draws"},
+      {with(base, {"--set", "certainty=-1"}), "certainty"},
       {with(base, {"--set", "architecture_start_epoch=2"}), "architecture_start_epoch"},
       {with(base, {"--config", broken}), "broken.json"},
       {with(base, {"--config", folder / "none.json"}), "none.json"},
@@ -112,4 +116,6 @@ TEST_CASE("search refuses impossible options before it starts", "[apps][search]"
   CHECK(run({"search", "--data", images}).code == 2);
   CHECK(run(with(base, {"--lambda", "-1"})).code == 2);
   CHECK(run(with(base, {"--protocol", "evolution"})).code == 2);
+  CHECK(run(with(base, {"--relaxation", "hard"})).code == 2);
+  CHECK(run(with(base, {"--draws", "0"})).code == 2);
 }
