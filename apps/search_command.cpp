@@ -31,16 +31,14 @@ class SearchCommand : public Command {
                    "energy, MiB of memory, million parameters or MACs)")
         ->check(CLI::NonNegativeNumber)
         ->option_text("X [0]");
-    app.add_option("--relaxation", relaxation_,
-                   "where the predictor, which knows decided architectures, is asked about one that is not "
-                   "decided yet: "
-                   "expected (the mean of what alpha and beta may choose), drawn (architectures drawn from "
-                   "them at each "
-                   "step, the gradient through the mean), gumbel (the same draws, the gradient through "
-                   "Gumbel-softmax), "
-                   "derived (what would be derived now)")
+    app.add_option(
+           "--relaxation", relaxation_,
+           "which architecture the predictor, which knows decided ones, is asked about: derived (what would "
+           "be derived now), expected (the mean of what alpha and beta may choose), drawn (some drawn from "
+           "them at each step); the gradient goes through the mean; gumbel is drawn, with the gradient "
+           "through Gumbel-softmax")
         ->check(CLI::IsMember(relaxation_names()))
-        ->option_text("NAME [expected]");
+        ->option_text("NAME [derived]");
     app.add_option("--draws", draws_, "architectures drawn at each step, of drawn and gumbel")
         ->check(CLI::Range(1, kMostDraws))
         ->option_text("N [1]");

@@ -28,7 +28,8 @@ struct SearchStepConfig {
   float architecture_weight_decay = 1e-3f;
   bool second_order = false;  // DARTS' unrolled step with finite differences
   float lambda = 0;           // loss per unit of predicted cost
-  LatencyTermOptions term{};  // where the predictor is asked, and how its uncertainty counts
+  // Where the predictor is asked, and how its uncertainty counts; docs/soft-input.md says why so.
+  LatencyTermOptions term{.relaxation = {.kind = RelaxationKind::derived}};
 };
 
 struct StepResult {

@@ -119,6 +119,12 @@ TEST_CASE("verify --search: what a search's term said, against the measured cost
       sum += std::abs(e["derived_cost"].get<double>() / e["measured"].get<double>() - 1);
   }
   CHECK(gap["all"]["derived"]["mean_relative"].get<double>() == Approx(sum / 4));
+  const double factor = gap["factor"];
+  double beside = 0;
+  for (const Json& s : gap["searches"])
+    for (const Json& e : s["epochs"])
+      beside += std::abs(factor * e["derived_cost"].get<double>() / e["measured"].get<double>() - 1);
+  CHECK(gap["all"]["derived"]["beside_factor"].get<double>() == Approx(beside / 4));
   CHECK_THAT(run({"verify", "--predictor", predictor, "--search", folder / "cold"}).out,
              ContainsSubstring("mean of draws"));
 

@@ -23,6 +23,7 @@ SearchStepConfig small_config() {
   c.supernet.edge_normalisation = true;
   c.batch = 16;
   c.seed = 11;
+  c.term = {};  // the expected encoding: its gradient is that of its value, as finite differences see it
   return c;
 }
 

@@ -135,7 +135,8 @@ TEST_CASE("search: each epoch's log tells what the term, draws and the derived n
   Progress::set_silent(true);
   const TempFolder folder;
   const ImageSource images = small_images(1, 80);
-  const SearchConfig config = small_search();
+  SearchConfig config = small_search();
+  config.step.term.relaxation.kind = RelaxationKind::expected;
   const SearchSpace& space = config.step.supernet.space;
   const Predictor predictor = some_predictor(space);
   const SearchOutcome outcome = run_search(config, images, &predictor, folder.path() / "run");
