@@ -125,11 +125,9 @@ std::string search_gap_text(const Json& r) {
                   error(all["drawn"]), error(all["derived"]), ""});
   std::string out =
       fmt::format(
-          "what was said of the architecture of each epoch, against the measured cost of what was derived: "
-          "mean "
-          "error,\nand in brackets that beside a factor common to all: costs are {:.3f} times what is "
-          "predicted "
-          "for the derived ones\n\n",
+          "what was said at each epoch, against the measured cost of what was derived then: mean error,\n"
+          "in brackets beside a factor common to all: what was derived costs {:.3f} times what is "
+          "predicted\n\n",
           r["factor"].get<double>()) +
       table({"search", "lambda", "relaxation", "epochs", "term", "mean of draws", "derived", "last measured"},
             rows);

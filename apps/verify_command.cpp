@@ -38,10 +38,10 @@ class VerifyCommand : public Command {
            "the first, so that no predictor has seen them")
         ->check(CLI::PositiveNumber)
         ->option_text("N");
-    app.add_option("--search", searches_,
-                   "folders of searches with this predictor: what the latency term said at each epoch "
-                   "against what was "
-                   "derived then; every such network is measured")
+    app.add_option(
+           "--search", searches_,
+           "folders of searches with this predictor: what the latency term said at each epoch, against "
+           "the cost of what was derived then; every such network is measured")
         ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
         ->option_text("DIR ...");
     app.add_option("--rounds", rounds_, "how often each is timed, in turn")

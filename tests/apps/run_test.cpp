@@ -103,6 +103,8 @@ TEST_CASE("run: what a later stage cannot do is refused first, and the folder st
       {"search", "partial_k", 3, "partial"},
       {"search", "lr", -1, "lr"},
       {"search", "latency_weights", {-1}, "latency weight"},
+      {"search", "relaxation", "hard", "relaxation 'hard' is unknown"},
+      {"search", "certainty", 1, "set fit.model to gp"},
       {"search", "protocol", "evolution", "evolution"},
       {"train", "batch", 65, "batch"},
       {"train", "drop_path", 1.5, "drop_path"},
