@@ -292,7 +292,7 @@ int64_t MeasurementStore::insert_all(std::span<const Measurement> rows) {
                                           "excluded.details) "
                                           "WHERE measurements.status <> 'ok'",
                                           kRowColumns));
-  int64_t added = 0, id = 0;
+  int64_t added = 0, id = 0, done = 0;
   const CostContext* context = nullptr;
   for (const Measurement& row : rows) {
     if (!context || row.context != *context) id = context_id(*db_, row.context);
@@ -301,6 +301,7 @@ int64_t MeasurementStore::insert_all(std::span<const Measurement> rows) {
     add.step();
     added += sqlite3_changes(db_->handle());
     add.reset();
+    report(++done);
   }
   return added;
 }
@@ -348,6 +349,7 @@ std::vector<Measurement> MeasurementStore::rows(const MeasurementFilter& filter,
   while (s.step()) {
     result.push_back(read_row(s, kContextColumnCount));
     result.back().context = read_context(s, 0);
+    report(int64_t(result.size()));
   }
   return result;
 }
