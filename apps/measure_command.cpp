@@ -7,6 +7,7 @@
 #include "apps/runner_measuring.h"
 #include "core/clock.h"
 #include "core/progress.h"
+#include "nas/noise_floor.h"
 #include "nas/sampler.h"
 
 namespace ladarts {
@@ -161,25 +162,8 @@ class MeasureCommand : public Command {
     const auto floor =
         measure_noise_floor(latency_setup(metric_, setup_), first_sample(), kRounds, known_probe_ms);
     if (!floor) throw Interrupted("interrupted; nothing was measured");
-    const Json j = {{"timings", floor->timings},     {"median_ms", floor->median_ms},
-                    {"between", floor->between},     {"within", floor->within},
-                    {"disturbed", floor->disturbed}, {"slowdown", floor->slowdown},
-                    {"pinned", setup_.pin_threads}};
-    Progress::say(text_of_noise(j));
-    return j;
-  }
-
-  static std::string text_of_noise(const Json& j) {
-    std::string out = fmt::format(
-        "this machine now: one network timed {} times, medians within {} of {} ms, single runs within {}",
-        j["timings"].get<int>(), percent(j["between"].get<double>(), 2),
-        cost_text(j["median_ms"].get<double>()), percent(j["within"].get<double>()));
-    const double disturbed = j["disturbed"].get<double>(), slowdown = j["slowdown"].get<double>();
-    if (disturbed > 0.1) out += fmt::format("; {} of its runs were disturbed", percent(disturbed));
-    if (slowdown > kSlowed)
-      out += fmt::format("; it is {:.2f} times slower than at its best: close other programs, or wait",
-                         slowdown);
-    return out;
+    Progress::say(floor->str());
+    return Json::parse(nlohmann::json(*floor).dump());
   }
 
   Json measure_given() {
