@@ -30,6 +30,7 @@ class GpRegressor : public Regressor {
   bool gives_deviation() const override { return true; }
   // In double; the first call factors a matrix of rows x rows.
   std::vector<CostDistribution> distribution(const FeatureMatrix& features) const override;
+  RelativeCovariance covariance(const FeatureMatrix& features) const override;
   nlohmann::json configuration() const override;
   NamedStorages weights() const override;
 
@@ -40,6 +41,8 @@ class GpRegressor : public Regressor {
   friend class GpFit;
   struct Host;  // weights in double and the factor of the covariance
   const Host& host() const;
+  const std::vector<double>& factor() const;                            // (M, M) of the fitted rows
+  std::vector<double> standardised(const FeatureMatrix& inputs) const;  // (N, F)
 
   RecordedExpansion expansion_;
   int64_t rows_;

@@ -20,6 +20,12 @@ struct CostDistribution {
   double mean = 0, deviation = 0;
 };
 
+// How the errors of several predictions go together, in shares of the costs (0.0004 is 2% squared).
+struct RelativeCovariance {
+  std::vector<double> covariance;  // (N, N), of the costs without a measurement's noise
+  std::vector<double> noise;       // (N): a measurement's variance beside that
+};
+
 class Regressor {
  public:
   virtual ~Regressor() = default;
@@ -34,9 +40,10 @@ class Regressor {
   // Predictions for host features, by a Program over record().
   std::vector<double> predict(const FeatureMatrix& features) const;
 
-  // Whether distribution() is there; it throws Error otherwise.
+  // Whether distribution() and covariance() are there; they throw Error otherwise.
   virtual bool gives_deviation() const { return false; }
   virtual std::vector<CostDistribution> distribution(const FeatureMatrix& features) const;
+  virtual RelativeCovariance covariance(const FeatureMatrix& features) const;
 
   // For files: what makes an equal regressor again, see make_regressor().
   virtual nlohmann::json configuration() const = 0;

@@ -23,6 +23,7 @@ class TransferRegressor : public Regressor {
   Tensor record(Tensor features) const override;
   bool gives_deviation() const override { return true; }
   std::vector<CostDistribution> distribution(const FeatureMatrix& features) const override;
+  RelativeCovariance covariance(const FeatureMatrix& features) const override;
   nlohmann::json configuration() const override;
   NamedStorages weights() const override;
 
