@@ -120,9 +120,9 @@ class ActiveMeasuring {
     const Stopwatch watch;
     std::vector<int64_t> random = next_samples(round.drawn);
     const std::vector<int64_t> chosen = choose_samples(known, random, round.chosen);
-    if (random.size() + chosen.size() < size_t(round.drawn + round.chosen))  // a small space is nearly done
-      for (const int64_t i : next_samples(round.drawn + round.chosen))
-        if (std::find(chosen.begin(), chosen.end(), i) == chosen.end()) random.push_back(i);
+    // Of a small space few candidates are left.
+    for (const int64_t i : next_samples(round.chosen - int64_t(chosen.size())))
+      if (std::find(chosen.begin(), chosen.end(), i) == chosen.end()) random.push_back(i);
     fit_seconds_ += watch.seconds();
     campaign_.measure(random);
     campaign_.measure(chosen, nlohmann::json{{"choice", choice_names()[size_t(options_.choice)]}}.dump());

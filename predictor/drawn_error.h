@@ -34,7 +34,7 @@ struct ErrorEstimate {
   double error = 0;  // mean of |predicted - measured| / measured
   // The real mean error is below this with 95% confidence. The 97.5% quantile of Student's t, corrected for
   // skewed errors (Johnson 1978) and with a spread of at least that of normal errors: the plain 95% quantile
-  // holds in 85% to 91% of cases at 7 rows, this in 93% to 96% (errors of a normal distribution, and of
+  // holds in 85% to 90% of cases at 7 rows, this in 93% to 96% (errors of a normal distribution, and of
   // Student's t with 4 degrees of freedom).
   double upper = 0;
 };
