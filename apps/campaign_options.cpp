@@ -2,29 +2,19 @@
 
 #include <algorithm>
 
+#include <nlohmann/json.hpp>
+
 #include "apps/command.h"
 #include "apps/format.h"
 #include "apps/measuring_options.h"
 #include "core/progress.h"
+#include "nas/noise_floor.h"
 
 namespace ladarts {
 
 namespace {
 
 constexpr int kTimings = 5;  // for the noise floor
-
-std::string text_of_noise(const Json& j) {
-  std::string out = fmt::format(
-      "this machine now: one network timed {} times, medians within {} of {} ms, single runs within {}",
-      j["timings"].get<int>(), percent(j["between"].get<double>(), 2),
-      cost_text(j["median_ms"].get<double>()), percent(j["within"].get<double>()));
-  const double disturbed = j["disturbed"].get<double>(), slowdown = j["slowdown"].get<double>();
-  if (disturbed > 0.1) out += fmt::format("; {} of its runs were disturbed", percent(disturbed));
-  if (slowdown > kSlowed)
-    out +=
-        fmt::format("; it is {:.2f} times slower than at its best: close other programs, or wait", slowdown);
-  return out;
-}
 
 double known_probe_ms(const CampaignOptions& o, const MeasurementStore& store) {
   return store.best_probe_ms(metric_context(o.metric, o.setup));
@@ -69,12 +59,8 @@ Json say_noise_floor(const CampaignOptions& options, const MeasurementStore& sto
   const auto floor = measure_noise_floor(latency_setup(options.metric, options.setup), trial, kTimings,
                                          known_probe_ms(options, store));
   if (!floor) throw Interrupted("interrupted; nothing was measured");
-  const Json j = {{"timings", floor->timings},          {"median_ms", floor->median_ms},
-                  {"between", floor->between},          {"within", floor->within},
-                  {"disturbed", floor->disturbed},      {"slowdown", floor->slowdown},
-                  {"pinned", options.setup.pin_threads}};
-  Progress::say(text_of_noise(j));
-  return j;
+  Progress::say(floor->str());
+  return Json::parse(nlohmann::json(*floor).dump());
 }
 
 void add_summary(Json& result, const MeasuringSummary& s) {

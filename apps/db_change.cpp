@@ -35,24 +35,33 @@ class MergeAction : public Command {
   }
 
   Json run(const CommonOptions&) override {
-    std::vector<Measurement> added;
+    std::vector<MeasurementStore> others;
+    int64_t read = 0;
     for (const std::string& other : others_) {
       std::error_code ignored;
       require(!std::filesystem::equivalent(db_, other, ignored), "[db] '{}' cannot be merged into itself",
               other);
-      const auto rows = MeasurementStore(other, Access::read_only).rows();
-      added.insert(added.end(), rows.begin(), rows.end());
+      others.emplace_back(other, Access::read_only);
+      read += others.back().count();
     }
-    const int64_t read = int64_t(added.size());
-    int64_t before = 0, after = 0;
     MeasurementStore store(db_);
+    int64_t before = store.count(), after = 0;
+    RowProgress progress("merge", db_, 2 * (read + before));
+    std::vector<Measurement> added;
+    for (MeasurementStore& other : others) {
+      progress.follow(other);
+      auto rows = other.rows();
+      std::move(rows.begin(), rows.end(), std::back_inserter(added));
+    }
+    progress.follow(store);
     store.rewrite([&](std::vector<Measurement> rows) {
       before = int64_t(rows.size());
-      rows.insert(rows.end(), added.begin(), added.end());
+      std::move(added.begin(), added.end(), std::back_inserter(rows));
       rows = apply_rule(std::move(rows), parse_keep(keep_));
       after = int64_t(rows.size());
       return rows;
     });
+    progress.finish();
     return {{"store", db_}, {"keep", keep_}, {"before", before}, {"read", read}, {"after", after}};
   }
 
@@ -80,14 +89,17 @@ class DedupeAction : public Command {
   }
 
   Json run(const CommonOptions&) override {
-    int64_t before = 0, after = 0;
     MeasurementStore store(db_, Access::existing);
+    int64_t before = store.count(), after = 0;
+    RowProgress progress("dedupe", db_, 2 * before);
+    progress.follow(store);
     store.rewrite([&](std::vector<Measurement> rows) {
       before = int64_t(rows.size());
       rows = apply_rule(std::move(rows), parse_keep(keep_));
       after = int64_t(rows.size());
       return rows;
     });
+    progress.finish();
     return {{"store", db_}, {"keep", keep_}, {"before", before}, {"after", after}};
   }
 

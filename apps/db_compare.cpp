@@ -33,13 +33,15 @@ class CompareAction : public Command {
     const auto b = MeasurementStore(second_, Access::read_only).rows(filter_.filter());
     return {{"store", first_},
             {"other", second_},
-            {"measured", to_json(agreement(a, b, false))},
-            {"corrected", to_json(agreement(a, b, true))}};
+            {"every_run", to_json(agreement(a, b, CostForm::every_run))},
+            {"measured", to_json(agreement(a, b, CostForm::measured))},
+            {"net", to_json(agreement(a, b, CostForm::net))},
+            {"corrected", to_json(agreement(a, b, CostForm::corrected))}};
   }
 
   std::string text(const Json& r) const override {
     std::vector<std::vector<std::string>> rows;
-    for (const char* kind : {"measured", "corrected"}) {
+    for (const char* kind : {"every_run", "measured", "net", "corrected"}) {
       const Json& a = r[kind];
       rows.push_back(
           {kind, with_separators(a["n"]), fmt::format("{:.4f}", a["spearman"].get<double>()),
@@ -52,7 +54,10 @@ class CompareAction : public Command {
            table({"costs", "architectures", "Spearman", "bias", "median difference", "mean",
                   "95th percentile", "within 5%"},
                  rows) +
-           "\ncorrected: latencies divided by how much slower than at its best the machine was meanwhile\n";
+           "\nevery_run: medians over all runs. measured: disturbed runs left out. net: less what the "
+           "threads "
+           "waited for a core.\ncorrected: that, divided by how much slower than at its best the machine was "
+           "meanwhile.\n";
   }
 
  private:

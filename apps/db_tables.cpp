@@ -110,7 +110,10 @@ class ImportAction : public Command {
       imported = read_table(table);
     }
     MeasurementStore store(db_);
+    RowProgress progress("import", db_, int64_t(imported.rows.size()));
+    progress.follow(store);
     const int64_t added = store.insert(imported.rows);
+    progress.finish();
     return {{"store", db_},
             {"rows", imported.rows.size()},
             {"added", added},

@@ -72,15 +72,46 @@ class Output {
   ::_exit(127);
 }
 
+// In a process of its own in the command's group: kills the group, itself included, as soon as nobody holds
+// the other end of the pipe any more, which is when ladarts has died.
+[[noreturn]] void guard(pid_t group, int pipe) {
+  ::signal(SIGTERM, SIG_IGN);
+  ::signal(SIGINT, SIG_IGN);
+  ::setpgid(0, group);
+  ::dup2(pipe, STDIN_FILENO);
+  ::fcntl(STDIN_FILENO, F_SETFL, 0);  // reading waits
+  ::close_range(STDIN_FILENO + 1, ~0U, 0);
+  char nothing = 0;
+  while (::read(STDIN_FILENO, &nothing, 1) < 0 && errno == EINTR) {
+  }
+  if (::getpgrp() == group) ::kill(-group, SIGKILL);
+  ::_exit(0);
+}
+
+void reap(pid_t pid, int& status) {
+  while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+  }
+}
+
 class Child {
  public:
   Child(const std::string& command, const ChildLimits& limits)
-      : limits_(limits), out_(limits.kept_out), err_(limits.kept_err) {
+      : limits_(limits), out_(limits.kept_out), err_(limits.kept_err), lifeline_(0) {
     pid_ = ::fork();
     require(pid_ >= 0, "[command] fork failed: {}; end other programs, or raise ulimit -u",
             std::strerror(errno));
     if (pid_ == 0) become(command.c_str(), out_.write_end(), err_.write_end());
     ::setpgid(pid_, pid_);  // whoever comes first, so that the group exists from here on
+    guard_ = ::fork();
+    if (guard_ == 0) guard(pid_, lifeline_.read_end());
+    if (guard_ < 0) {
+      const int reason = errno;
+      int status = 0;
+      ::kill(-pid_, SIGKILL);
+      reap(pid_, status);
+      fail("[command] fork failed: {}; end other programs, or raise ulimit -u", std::strerror(reason));
+    }
+    ::setpgid(guard_, pid_);
     out_.close_write_end();
     err_.close_write_end();
   }
@@ -95,9 +126,10 @@ class Child {
     r.seconds = watch_.seconds();
     // The child is not waited for yet, so its number, which is the group's, still belongs to it.
     ::kill(-pid_, SIGKILL);
+    ::kill(guard_, SIGKILL);
     int status = 0;
-    while (::waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
-    }
+    reap(guard_, status);
+    reap(pid_, status);
     out_.read_some();
     err_.read_some();
     if (r.end == ChildResult::End::exited) {
@@ -129,7 +161,8 @@ class Child {
 
   const ChildLimits& limits_;
   Output out_, err_;
-  pid_t pid_ = -1;
+  Output lifeline_;  // its write end is open as long as this process lives
+  pid_t pid_ = -1, guard_ = -1;
   Stopwatch watch_;
 };
 

@@ -27,9 +27,8 @@ struct ChildResult {
 
 // /bin/sh -c `command`, in a process group of its own, with nothing to read on standard input, in this
 // process's working folder. Whatever ends it, all that is left of its group is killed: commands that it
-// started and did not wait for, also where those ignore SIGTERM. Ends early once interrupted(). Where ladarts
-// itself is killed (SIGKILL, a second Ctrl-C), the command goes on. Throws Error where no process can be
-// made.
+// started and did not wait for, also where those ignore SIGTERM, and also where ladarts itself is killed.
+// Ends early once interrupted(). Throws Error where no process can be made.
 ChildResult run_command(const std::string& command, const ChildLimits& limits = {});
 
 }  // namespace ladarts

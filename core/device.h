@@ -32,6 +32,14 @@ class DeviceRecording {
   virtual void replay() = 0;  // queues them, in their order, on the stream that recorded them
 };
 
+// A point in a stream: passed when all that was queued before it has run.
+class DeviceMark {
+ public:
+  virtual ~DeviceMark() = default;
+  // By the device's clock, from `earlier`, a mark of the same stream. Waits until this one is passed.
+  virtual double milliseconds_since(const DeviceMark& earlier) const = 0;
+};
+
 // The in-order queue of a device: kernels (KernelArgs::stream) and copies run one after the other while the
 // caller goes on. Throws Error where the device reports one, which may be that of earlier work.
 class DeviceStream {
@@ -40,6 +48,8 @@ class DeviceStream {
   virtual void* handle() = 0;
   virtual void begin_recording() = 0;  // kernels queued from now on are kept and do not run
   virtual std::unique_ptr<DeviceRecording> end_recording() = 0;
+  // While recording, the mark belongs to the recording, and tells of the latest replay.
+  virtual std::unique_ptr<DeviceMark> mark() = 0;
   virtual void wait() = 0;  // until all that was queued has run
 };
 

@@ -1,6 +1,7 @@
 #include "core/program.h"
 
 #include <chrono>
+#include <cmath>
 #include <cstdlib>
 #include <limits>
 #include <set>
@@ -52,7 +53,7 @@ const ProgramStats& Program::stats() const {
 void Program::run() {
   if (state_->debug) return run_debug(*state_);
   if (!state_->stream) return state_->run_steps();
-  if (!state_->recording) state_->record();
+  if (!state_->recording) state_->recording = state_->record(false);
   state_->recording->replay();
 }
 
@@ -64,15 +65,20 @@ void Program::run_node_by_node() {
   state_->run_steps();
 }
 
-void Program::State::record() {
+std::unique_ptr<DeviceRecording> Program::State::record(bool with_marks) {
   stream->begin_recording();
   try {
-    run_steps();
+    for (const Step& s : steps) {
+      if (with_marks) marks.push_back(stream->mark());
+      s.run();
+    }
+    if (with_marks) marks.push_back(stream->mark());
   } catch (...) {
+    marks.clear();
     stream->end_recording();
     throw;
   }
-  recording = stream->end_recording();
+  return stream->end_recording();
 }
 
 std::vector<NodeInfo> Program::nodes() const {
@@ -85,13 +91,19 @@ std::vector<NodeInfo> Program::nodes() const {
 
 void Program::run_timed(std::vector<int64_t>& marks_ns) {
   using clock = std::chrono::steady_clock;
-  marks_ns.resize(state_->steps.size() + 1);
-  wait();
-  const auto start = clock::now();
+  State& s = *state_;
+  marks_ns.resize(s.steps.size() + 1);
   marks_ns[0] = 0;
-  for (size_t i = 0; i < state_->steps.size(); ++i) {
-    state_->steps[i].run();
-    wait();
+  if (s.stream) {
+    if (!s.timed_recording) s.timed_recording = s.record(true);
+    s.timed_recording->replay();
+    for (size_t i = 1; i < s.marks.size(); ++i)
+      marks_ns[i] = std::llround(s.marks[i]->milliseconds_since(*s.marks[0]) * 1e6);
+    return;
+  }
+  const auto start = clock::now();
+  for (size_t i = 0; i < s.steps.size(); ++i) {
+    s.steps[i].run();
     marks_ns[i + 1] = std::chrono::duration_cast<std::chrono::nanoseconds>(clock::now() - start).count();
   }
 }

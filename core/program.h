@@ -58,8 +58,9 @@ class Program {
   void run_node_by_node();
   const ProgramStats& stats() const;
   std::vector<NodeInfo> nodes() const;  // in the order in which they run
-  // One run, node by node, each waited for. Node i ran from marks_ns[i] to marks_ns[i + 1], nanoseconds since
-  // the run began; there is one mark more than nodes.
+  // One run; returns when it is done. Node i ran from marks_ns[i] to marks_ns[i + 1], nanoseconds since the
+  // run began; there is one mark more than nodes. On another device than the CPU these are its own times
+  // inside one recording, so that neither launching nor waiting is in them.
   void run_timed(std::vector<int64_t>& marks_ns);
 
   struct State;

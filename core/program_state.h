@@ -34,11 +34,14 @@ struct Program::State {
   bool debug = false;
   DeviceStream* stream = nullptr;              // null on the CPU
   std::unique_ptr<DeviceRecording> recording;  // of all steps, once made
+  // The same with a mark before each step and one at the end, for run_timed().
+  std::unique_ptr<DeviceRecording> timed_recording;
+  std::vector<std::unique_ptr<DeviceMark>> marks;
 
   void run_steps() const {
     for (const Step& s : steps) s.run();
   }
-  void record();
+  std::unique_ptr<DeviceRecording> record(bool with_marks);
 };
 
 // Runs the steps in debug mode: see CompileOptions::debug.

@@ -42,6 +42,31 @@ class Recording : public DeviceRecording {
   int device_;
 };
 
+class Event : public DeviceMark {
+ public:
+  explicit Event(int device) : device_(device) { check(cudaEventCreate(&event_), "making an event"); }
+  ~Event() override {
+    cudaSetDevice(device_);
+    cudaEventDestroy(event_);
+  }
+  double milliseconds_since(const DeviceMark& earlier) const override {
+    float ms = 0;
+    check(cudaEventSynchronize(event_), "running a program");
+    check(cudaEventElapsedTime(&ms, dynamic_cast<const Event&>(earlier).event_, event_), "timing");
+    return ms;
+  }
+  void record(cudaStream_t stream, bool capturing) {
+    // An external event becomes a node of the captured graph; a plain one would only order the capture.
+    check(cudaEventRecordWithFlags(event_, stream,
+                                   capturing ? cudaEventRecordExternal : cudaEventRecordDefault),
+          "marking a point in time");
+  }
+
+ private:
+  cudaEvent_t event_ = nullptr;
+  int device_;
+};
+
 class Stream : public DeviceStream {
  public:
   explicit Stream(int device) : device_(device) {
@@ -59,6 +84,14 @@ class Stream : public DeviceStream {
     cudaGraph_t graph = nullptr;
     check(cudaStreamEndCapture(stream_, &graph), "recording a program");
     return std::make_unique<Recording>(graph, stream_, device_);
+  }
+  std::unique_ptr<DeviceMark> mark() override {
+    check(cudaSetDevice(device_), "choosing the device");
+    cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+    check(cudaStreamIsCapturing(stream_, &status), "marking a point in time");
+    auto event = std::make_unique<Event>(device_);
+    event->record(stream_, status == cudaStreamCaptureStatusActive);
+    return event;
   }
   void wait() override { check(cudaStreamSynchronize(stream_), "running a program"); }
 

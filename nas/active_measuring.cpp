@@ -141,16 +141,17 @@ class ActiveMeasuring {
     return indices;
   }
 
-  // From the sampler's end, other ones each time.
+  // From the sampler's middle, other ones each time: its first samples are those drawn at random, its last
+  // those that ladarts verify asks about.
   std::vector<int64_t> choose_samples(const MeasuredRows& known, const std::vector<int64_t>& random,
                                       int64_t count) {
     if (count == 0) return {};
     const auto size = int64_t(campaign_.sampler().size());
-    const int64_t blocks = std::max(size / 2 / kCandidates, int64_t(1));
-    const int64_t begin = size - 1 - (known.data.size() % blocks) * kCandidates;
+    const int64_t blocks = std::max(size / 4 / kCandidates, int64_t(1));
+    const int64_t begin = size / 2 + (known.data.size() % blocks) * kCandidates;
     std::vector<int64_t> indices;
     FeatureMatrix candidates;
-    for (int64_t i = begin; i >= 0 && int64_t(indices.size()) < kCandidates; --i) {
+    for (int64_t i = begin; i < size && int64_t(indices.size()) < kCandidates; ++i) {
       if (interrupted()) throw MeasuringStopped{};
       if (tried(i) || std::find(random.begin(), random.end(), i) != random.end()) continue;
       candidates.append(encode(campaign_.sampler().at(uint64_t(i)), space_));

@@ -8,7 +8,10 @@
 #include "nas/architecture_measuring.h"
 #include "nas/data/cifar.h"
 #include "nas/encoding.h"
+#include "nas/meters.h"
+#include "nas/noise_floor.h"
 #include "nas/run_folder.h"
+#include "nas/sampler.h"
 #include "predictor/measurement_store.h"
 
 namespace ladarts {
@@ -17,6 +20,7 @@ namespace {
 
 struct Stopped {};  // an interrupt was honoured: everything so far is saved
 
+constexpr int kNoiseTimings = 5;
 constexpr int kVerifyRounds = 5;  // the found networks are measured in turn, so that drift hits all alike
 
 void say(const std::string& line) {
@@ -41,6 +45,7 @@ class ExperimentRun {
 
   Json run() {
     if (!e_.synthetic) require_enough_images(e_.search, images_.train.dataset->count());
+    if (!is_latency(e_.metric)) make_meter(e_.metric, measured_setup());  // refuses what cannot be measured
     run_.claim();
     generate_images();
     measure();
@@ -82,12 +87,22 @@ class ExperimentRun {
     images_ = load_cifar(run_.file("images"));
   }
 
-  LatencySetup latency_setup() const {
+  LatencySetup measured_setup() const {
     return {.space = e_.space,
             .shape = e_.network,
             .batch = e_.measured_batch,
             .device = e_.device,
             .measure = e_.measure};
+  }
+
+  // What this machine can tell apart now, said before the work begins.
+  Json noise_floor(const LatencySetup& setup, double known_probe_ms) const {
+    const Genotype first = ArchitectureSampler(e_.space, e_.seed).at(0);
+    const auto floor =
+        measure_noise_floor(latency_setup(e_.metric, setup), first, kNoiseTimings, known_probe_ms);
+    if (!floor) throw Stopped{};
+    say(floor->str());
+    return Json::parse(nlohmann::json(*floor).dump());
   }
 
   void measure();
@@ -96,6 +111,8 @@ class ExperimentRun {
   void train(size_t i);
   void verify();
   Json describe(size_t i) const;
+
+  std::string measured_key() const { return "measured_" + context_.unit; }
 
   NetworkConfig network_of(const Genotype& genotype) const {
     return {.space = e_.space, .genotype = genotype, .shape = e_.network};
@@ -113,24 +130,29 @@ class ExperimentRun {
 };
 
 void ExperimentRun::measure() {
-  const LatencySetup setup = latency_setup();
-  context_ = latency_context(setup);
+  const LatencySetup setup = measured_setup();
+  context_ = metric_context(e_.metric, setup);
   MeasurementStore store(run_.file("measurements.db"));
   stage("measure", [&]() -> Json {
+    const double known_probe_ms = store.best_probe_ms(context_);
+    const auto meter = make_meter(e_.metric, setup, known_probe_ms);
+    const Json machine = is_latency(e_.metric) ? noise_floor(setup, known_probe_ms) : Json();
     Progress progress("measure", e_.architectures, {.unit = "architecture"});
     MeasuringOptions options;
     options.seed = e_.seed;
     options.count = e_.architectures;
     options.progress = [&](int64_t done, int64_t, const Measurement& latest) {
-      progress.update(done, fmt::format("last {:.2f} ms", latest.median));
+      progress.update(done, fmt::format("last {:.4g} {}", latest.median, context_.unit));
     };
-    const MeasuringSummary summary = measure_architectures(store, setup, options);
+    const MeasuringSummary summary = measure_architectures(store, e_.space, *meter, options);
     if (summary.interrupted) throw Stopped{};
     return {{"architectures", summary.measured + summary.present},
             {"failed", summary.failed},
             {"noisy", summary.noisy},
             {"seconds", summary.seconds},
-            {"noise_floor", summary.noise_floor}};
+            {"noise_floor", summary.noise_floor},
+            {"drift", summary.drift},
+            {"machine", machine}};
   });
   MeasurementFilter filter;
   filter.context = context_;
@@ -201,18 +223,18 @@ void ExperimentRun::verify() {
     std::vector<Genotype> genotypes;
     for (const Json& found : searched_)
       genotypes.push_back(parse_genotype(found.at("genotype").get<std::string>(), e_.space));
-    Progress progress("verify", int64_t(genotypes.size()) * kVerifyRounds, {.unit = "timing"});
-    const auto timings =
-        measure_in_turn(latency_setup(), genotypes, kVerifyRounds, [&](int64_t done, double latest_ms) {
-          progress.update(done, fmt::format("last {:.3f} ms", latest_ms));
+    Progress progress("verify", int64_t(genotypes.size()) * kVerifyRounds, {.unit = "measurement"});
+    const auto rows = measure_metric_in_turn(
+        e_.metric, measured_setup(), genotypes, kVerifyRounds, [&](int64_t done, double latest) {
+          progress.update(done, fmt::format("last {:.4g} {}", latest, context_.unit));
         });
-    if (!timings) throw Stopped{};
+    if (!rows) throw Stopped{};
     Json result = Json::array();
-    for (const Timing& t : *timings)
-      result.push_back({{"measured_ms", t.median_ms},
-                        {"relative_spread", t.relative_spread},
-                        {"rounds", kVerifyRounds},
-                        {"noisy", t.noisy}});
+    for (const Measurement& row : *rows)
+      result.push_back({{measured_key(), row.median},
+                        {"relative_spread", row.relative_spread},
+                        {"rounds", row.repeats},
+                        {"noisy", row.noisy}});
     return result;
   });
 }
@@ -222,12 +244,12 @@ Json ExperimentRun::describe(size_t i) const {
   FeatureMatrix features;
   features.append(encode(genotype, e_.space));
   const double predicted = predictor_->regressor->predict(features)[0];
-  const double measured = verified_[i].at("measured_ms");
+  const double measured = verified_[i].at(measured_key());
   return {{"latency_weight", e_.latency_weights[i]},
           {"lambda", searched_[i].at("lambda")},
           {"genotype", searched_[i].at("genotype")},
-          {"predicted_ms", predicted},
-          {"measured_ms", measured},
+          {"predicted_" + context_.unit, predicted},
+          {measured_key(), measured},
           {"measured_relative_spread", verified_[i].at("relative_spread")},
           {"prediction_error", predicted / measured - 1},
           {"parameters", trained_[i].at("parameters")},
@@ -254,14 +276,15 @@ ExperimentOutcome run_experiment(const Experiment& asked, const std::filesystem:
 }
 
 std::string experiment_table(const Json& result) {
+  const std::string unit = result.at("context").at("unit");
   std::string text =
-      fmt::format("{:>8}  {:>9}  {:>12}  {:>11}  {:>7}  {:>10}  {:>9}  {:>8}\n", "weight", "lambda",
-                  "predicted ms", "measured ms", "error", "parameters", "MACs", "accuracy");
+      fmt::format("{:>8}  {:>9}  {:>18}  {:>17}  {:>7}  {:>10}  {:>9}  {:>8}\n", "weight", "lambda",
+                  "predicted " + unit, "measured " + unit, "error", "parameters", "MACs", "accuracy");
   for (const Json& n : result.at("networks"))
     text += fmt::format(
-        "{:>8.3g}  {:>9.3g}  {:>12.3f}  {:>11.3f}  {:>6.1f}%  {:>9.3f}M  {:>8.2f}M  {:>7.2f}%\n",
+        "{:>8.3g}  {:>9.3g}  {:>18.4g}  {:>17.4g}  {:>6.1f}%  {:>9.3f}M  {:>8.2f}M  {:>7.2f}%\n",
         n.at("latency_weight").get<double>(), n.at("lambda").get<double>(),
-        n.at("predicted_ms").get<double>(), n.at("measured_ms").get<double>(),
+        n.at("predicted_" + unit).get<double>(), n.at("measured_" + unit).get<double>(),
         100 * n.at("prediction_error").get<double>(), n.at("parameters").get<double>() / 1e6,
         n.at("multiply_accumulates").get<double>() / 1e6, 100 * n.at("test_accuracy").get<double>());
   return text;

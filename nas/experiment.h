@@ -7,14 +7,14 @@
 //     "data": {"source": "synthetic", "train": 4000, "test": 1000}
 //          or {"source": "cifar", "folder": "...", "train": 0, "test": 0},   0: all
 //     "network": {"channels": 16, "layers": 8, "batch": 1},    what is measured and trained
-//     "measure": {"architectures": 200, "max_repeats": 21, "seconds_each": 0.5},
+//     "measure": {"metric": "latency", "architectures": 200, "max_repeats": 21, "seconds_each": 0.5},
 //     "fit": {"model": "auto", "test_fraction": 0.2},
 //     "search": {"protocol": "pc-darts", "latency_weights": [0, 1], "epochs": 20, ...}, read_search_config()
 //     "train": {"epochs": 10, ...}                             read_train_config()
 //   }
 //
-// A latency weight w is relative: lambda = w / (median measured latency), so that the same file means the
-// same on a fast and on a slow machine.
+// A latency weight w is relative: lambda = w / (median measured cost), so that the same file means the
+// same on a fast and on a slow machine, and for every metric.
 #pragma once
 
 #include <filesystem>
@@ -43,6 +43,8 @@ struct Experiment {
   // What is measured and trained.
   NetworkShape network;
   int measured_batch = 1;
+  std::string metric =
+      "latency";  // or another cost of nas/meters.h: what is measured, predicted and searched for
   int64_t architectures = 200;
   MeasureOptions measure;
   std::string model = "auto";  // or "gp", "mlp", "paper", "additive"; see FitResult::model()

@@ -1,10 +1,14 @@
 // The experiment file: reading, checking, and writing as resolved.
+#include <algorithm>
 #include <cmath>
 #include <set>
+
+#include <fmt/ranges.h>
 
 #include "core/error.h"
 #include "nas/experiment.h"
 #include "predictor/mlp.h"
+#include "predictor/units.h"
 
 namespace ladarts {
 
@@ -95,6 +99,10 @@ Experiment read_experiment(const std::filesystem::path& file, const ExperimentOv
   });
   e.network = resolve(e.network, e.space);
   section(fields, "measure", [&](JsonFields& f) {
+    e.metric = f.get_or("metric", e.metric);
+    const auto known = metric_names();
+    require(std::find(known.begin(), known.end(), e.metric) != known.end(),
+            "{}: metric '{}' is unknown; use {}", f.where(), e.metric, fmt::join(known, ", "));
     e.architectures = f.get_or("architectures", e.architectures);
     e.measure.max_repeats = f.get_or("max_repeats", e.measure.max_repeats);
     e.measure.min_repeats = std::min(e.measure.min_repeats, e.measure.max_repeats);
@@ -147,7 +155,8 @@ Json to_json(const Experiment& e) {
           {"network",
            {{"channels", e.network.channels}, {"layers", e.network.layers}, {"batch", e.measured_batch}}},
           {"measure",
-           {{"architectures", e.architectures},
+           {{"metric", e.metric},
+            {"architectures", e.architectures},
             {"max_repeats", e.measure.max_repeats},
             {"seconds_each", e.measure.time_budget_s}}},
           {"fit", {{"model", e.model}, {"test_fraction", e.test_fraction}}},

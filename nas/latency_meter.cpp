@@ -16,6 +16,7 @@ CostContext latency_context(const LatencySetup& setup) {
 
 LatencyTimer::LatencyTimer(const LatencySetup& setup, double known_probe_ms) : setup_(setup) {
   if (setup.device.kind != DeviceKind::cpu) {  // nothing tells when a GPU is disturbed
+    stream_ = device_backend(setup.device.kind)->stream(setup.device);
     require(!setup.pin_threads && !setup.cold_caches,
             "[measure] threads are pinned and caches emptied on a CPU only, not on {}", setup.device.str());
     return;
@@ -36,9 +37,13 @@ Timing LatencyTimer::time(InferenceNetwork& network) {
   // Where the machine stays disturbed, waiting for it again and again only makes a campaign endless.
   options.patience_s = std::ldexp(options.patience_s, -std::min(hopeless_, 16));
   const MachineState before = machine_state();
+  std::unique_ptr<DeviceMark> begin, end;
+  if (stream_) options.device_ms = [&] { return end->milliseconds_since(*begin); };
   const Timing timing = ladarts::measure(
       [&] {
+        if (stream_) begin = stream_->mark();
         network.run();
+        if (stream_) end = stream_->mark();
         network.wait();
       },
       options);
@@ -48,7 +53,10 @@ Timing LatencyTimer::time(InferenceNetwork& network) {
                  .clock_mhz = before.clock_mhz,
                  .clock_mhz_after = after.clock_mhz,
                  .temperature_c = before.temperature_c,
-                 .temperature_c_after = after.temperature_c};
+                 .temperature_c_after = after.temperature_c,
+                 .every_run_ms = timing.every_run_ms,
+                 .net_ms = timing.net_ms,
+                 .device_ms = timing.device_ms};
   if (probe_) {
     conditions_.probe_ms = probe_->best_ms();
     conditions_.slowdown = timing.slowdown * probe_->window_slowdown();
@@ -108,30 +116,6 @@ std::optional<std::vector<Timing>> measure_in_turn(
     timings.push_back(t);
   }
   return timings;
-}
-
-std::optional<NoiseFloor> measure_noise_floor(const LatencySetup& setup, const Genotype& genotype,
-                                              int timings, double known_probe_ms) {
-  require(timings >= 2, "[measure] a noise floor from {} timings; it takes 2 or more", timings);
-  InferenceNetwork network(setup, genotype);
-  LatencyTimer timer(setup, known_probe_ms);
-  NoiseFloor floor{.timings = timings};
-  std::vector<double> medians, spreads;
-  int runs = 0, disturbed = 0;
-  for (int i = 0; i < timings; ++i) {
-    if (interrupted()) return std::nullopt;
-    const Timing t = timer.time(network);
-    medians.push_back(t.median_ms);
-    spreads.push_back(t.relative_spread);
-    disturbed += t.disturbed_runs;
-    runs += t.noisy ? t.repeats : t.repeats + t.disturbed_runs;
-    floor.slowdown = std::max(floor.slowdown, timer.conditions().slowdown);
-  }
-  floor.median_ms = summarise_times(medians).median_ms;
-  for (const double m : medians) floor.between = std::max(floor.between, std::abs(m / floor.median_ms - 1));
-  floor.within = summarise_times(spreads).median_ms;
-  floor.disturbed = double(disturbed) / runs;
-  return floor;
 }
 
 }  // namespace ladarts

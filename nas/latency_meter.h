@@ -38,6 +38,7 @@ class LatencyTimer {
 
  private:
   const LatencySetup& setup_;
+  DeviceStream* stream_ = nullptr;  // null on the CPU
   std::unique_ptr<PinnedThreads> pinned_;
   std::unique_ptr<SpeedProbe> probe_;
   std::unique_ptr<CoreWaiting> waiting_;
@@ -68,18 +69,5 @@ void set_timing(Measurement& row, const Timing& timing);
 std::optional<std::vector<Timing>> measure_in_turn(
     const LatencySetup& setup, std::span<const Genotype> genotypes, int rounds,
     const std::function<void(int64_t done, double latest_ms)>& progress = {});
-
-// How well this machine can tell two latencies apart: one network timed several times.
-struct NoiseFloor {
-  double median_ms = 0;  // of the timings' medians
-  double between = 0;    // their greatest difference from it, relative: what is finer cannot be told
-  double within = 0;     // median over the timings of the relative spread of single runs
-  double disturbed = 0;  // share of runs on a slowed machine
-  double slowdown = 0;   // of the machine against its best known (Conditions::slowdown), the greatest
-  int timings = 0;
-};
-// Empty where interrupted().
-std::optional<NoiseFloor> measure_noise_floor(const LatencySetup& setup, const Genotype& genotype,
-                                              int timings = 5, double known_probe_ms = 0);
 
 }  // namespace ladarts

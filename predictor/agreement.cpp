@@ -32,10 +32,13 @@ std::string identity(const Measurement& row) {
 
 }  // namespace
 
-double corrected_cost(const Measurement& row) {
-  if (row.context.metric != "latency" && row.context.metric != "cold_latency") return row.median;
-  const double slowdown = conditions_of(row.details).slowdown;
-  return slowdown > 0 ? row.median / slowdown : row.median;
+double cost_in_form(const Measurement& row, CostForm form) {
+  const std::string& metric = row.context.metric;
+  if (form == CostForm::measured || (metric != "latency" && metric != "cold_latency")) return row.median;
+  const Conditions c = conditions_of(row.details);
+  if (form == CostForm::every_run) return c.every_run_ms > 0 ? c.every_run_ms : row.median;
+  const double net = c.net_ms > 0 ? c.net_ms : row.median;
+  return form == CostForm::corrected && c.slowdown > 0 ? net / c.slowdown : net;
 }
 
 std::vector<Measurement> representative_rows(std::span<const Measurement> rows) {
@@ -53,9 +56,9 @@ std::vector<Measurement> representative_rows(std::span<const Measurement> rows) 
   return kept;
 }
 
-Agreement agreement(std::span<const Measurement> a, std::span<const Measurement> b, bool corrected) {
+Agreement agreement(std::span<const Measurement> a, std::span<const Measurement> b, CostForm form) {
   std::map<std::string, double> costs;
-  const auto cost = [&](const Measurement& row) { return corrected ? corrected_cost(row) : row.median; };
+  const auto cost = [&](const Measurement& row) { return cost_in_form(row, form); };
   for (const Measurement& row : representative_rows(b)) costs[identity(row)] = cost(row);
   std::vector<double> of_a, of_b, differences, sizes;
   for (const Measurement& row : representative_rows(a)) {

@@ -17,14 +17,20 @@ struct Agreement {
   double within_5_percent = 0;  // share of them
 };
 
-// Of the rows of an architecture with a cost, the quiet one of the lowest replica counts, else the one of the
-// lowest replica. `corrected`: costs by corrected_cost(). Throws Error where fewer than 3 are in common, or a
-// cost is not positive.
-Agreement agreement(std::span<const Measurement> a, std::span<const Measurement> b, bool corrected);
+// Which cost of a row is meant. Only latencies have other forms than the measured one; where the row does not
+// hold what a form needs (rows of before ladarts kept it), the measured one stands for it.
+enum class CostForm {
+  every_run,  // the median over all runs, disturbed ones too
+  measured,   // the row's median: disturbed runs left out, unless the row is noisy
+  net,        // less what the threads waited for a core
+  corrected,  // that, divided by how many times slower than at its best the probe saw the machine
+};
+double cost_in_form(const Measurement& row, CostForm form);
 
-// The cost as it would be on the machine at its best: divided by the slowdown that the probe saw while it was
-// timed (Conditions::slowdown); where that is unknown, as it is. For latencies only; other costs stay.
-double corrected_cost(const Measurement& row);
+// Of the rows of an architecture with a cost, the quiet one of the lowest replica counts, else the one of the
+// lowest replica. Throws Error where fewer than 3 are in common, or a cost is not positive.
+Agreement agreement(std::span<const Measurement> a, std::span<const Measurement> b,
+                    CostForm form = CostForm::measured);
 
 // The rows that stand for each architecture of each context, in the order given: see agreement().
 std::vector<Measurement> representative_rows(std::span<const Measurement> rows);

@@ -51,9 +51,17 @@ bool stationary(const std::vector<double>& times) {
 
 struct Run {
   double ms;
+  double net_ms;  // less what the threads waited for a core, one after the other
+  double device_ms;
   double slowdown;  // after it
   bool disturbed;   // slow before or after it, or threads had to wait for a core in it
 };
+
+std::vector<double> each(const std::vector<Run>& runs, double Run::*value) {
+  std::vector<double> values;
+  for (const Run& run : runs) values.push_back(run.*value);
+  return values;
+}
 
 void check(const MeasureOptions& o) {
   require(o.min_warmup_runs >= 0 && o.max_warmup_runs >= o.min_warmup_runs && o.min_repeats >= 1 &&
@@ -97,11 +105,12 @@ Timing measure(const std::function<void()>& run, const MeasureOptions& options) 
     const double begin = now();
     run();
     const double ms = (now() - begin) * 1e3;
-    const bool had_to_wait =
-        options.waited_s && (options.waited_s() - waited) * 1e3 > options.max_waiting * ms;
+    const double device_ms = options.device_ms ? options.device_ms() : 0;
+    const double waited_ms = options.waited_s ? (options.waited_s() - waited) * 1e3 : 0;
     const double after = slowdown();
     const bool slow = std::max(std::exchange(before, after), after) > options.max_slowdown;
-    return Run{ms, after, slow || had_to_wait};
+    return Run{ms, std::max(ms - waited_ms, 0.0), device_ms, after,
+               slow || waited_ms > options.max_waiting * ms};
   };
   const double start = now();
   const auto in_time = [&](double seconds) { return now() - start < seconds; };
@@ -114,12 +123,12 @@ Timing measure(const std::function<void()>& run, const MeasureOptions& options) 
   const int warmup_runs = int(times.size());
 
   times.clear();
-  std::vector<double> disturbed, slowdowns, slowdowns_disturbed;
+  std::vector<Run> counted, disturbed;
   bool noisy = false;
   while (int(times.size()) < options.max_repeats) {
     const Run latest = timed();
-    (latest.disturbed ? disturbed : times).push_back(latest.ms);
-    (latest.disturbed ? slowdowns_disturbed : slowdowns).push_back(latest.slowdown);
+    (latest.disturbed ? disturbed : counted).push_back(latest);
+    if (!latest.disturbed) times.push_back(latest.ms);
     const bool enough = int(times.size()) >= options.min_repeats;
     if (enough && summarise_times(times).relative_error <= options.target_error) break;
     if (in_time(options.time_budget_s)) continue;
@@ -130,13 +139,15 @@ Timing measure(const std::function<void()>& run, const MeasureOptions& options) 
       break;
     }
   }
-  if (noisy) {
-    times.insert(times.end(), disturbed.begin(), disturbed.end());
-    slowdowns.insert(slowdowns.end(), slowdowns_disturbed.begin(), slowdowns_disturbed.end());
-  }
-  Timing timing = summarise_times(times);
+  std::vector<Run> all = counted;
+  all.insert(all.end(), disturbed.begin(), disturbed.end());
+  if (noisy) counted = all;
+  Timing timing = summarise_times(each(counted, &Run::ms));
   timing.noisy = noisy;
-  timing.slowdown = median_of(std::move(slowdowns));
+  timing.slowdown = median_of(each(counted, &Run::slowdown));
+  timing.every_run_ms = median_of(each(all, &Run::ms));
+  timing.device_ms = median_of(each(counted, &Run::device_ms));
+  timing.net_ms = median_of(each(counted, &Run::net_ms));
   timing.warmup_runs = warmup_runs;
   timing.disturbed_runs = int(disturbed.size());
   return timing;

@@ -28,6 +28,8 @@ struct MeasureOptions {
   // ...unless this much time beyond the budget brings no min_repeats others: then all runs count and the
   // timing is marked noisy.
   double patience_s = 30.0;
+  // Asked after each run of a device that works by itself: how long it worked, by its own clock.
+  std::function<double()> device_ms = {};
   std::function<void()> prepare = {};  // called before each run, not timed: CacheFlush
   std::function<double()> now = {};    // seconds, for tests; the monotonic clock if not given
 };
@@ -43,6 +45,10 @@ struct Timing {
   int disturbed_runs = 0;  // of the timed ones; not in `repeats` unless noisy
   bool noisy = false;      // disturbed runs had to be counted
   double slowdown = 1;     // median over the counted runs of what options.slowdown said after them
+  double every_run_ms =
+      0;                 // median over all timed runs, disturbed ones too: what a plain loop would have found
+  double device_ms = 0;  // median over the counted runs of what options.device_ms said; 0: not asked
+  double net_ms = 0;     // median over the counted runs of their time less what the threads waited in it
 };
 
 // Calls run() repeatedly and times each call. Warm-up ends when the median of three

@@ -1,54 +1,16 @@
 #include "predictor/measurement_store.h"
 
-#include <chrono>
-#include <thread>
-
 #include <variant>
 
 #include "core/clock.h"
 #include "core/error.h"
 #include "predictor/machine.h"
 #include "predictor/sqlite.h"
+#include "predictor/store_schema.h"
 
 namespace ladarts {
 
 namespace {
-
-constexpr int64_t kApplicationId = 0x6c614d73;  // "laMs": tells our files from other SQLite databases
-constexpr int64_t kSchemaVersion = 2;
-
-constexpr const char* kSchema = R"sql(
-CREATE TABLE contexts (
-  id INTEGER PRIMARY KEY,
-  metric TEXT NOT NULL, unit TEXT NOT NULL, space TEXT NOT NULL, network TEXT NOT NULL,
-  batch INTEGER NOT NULL, image_size INTEGER NOT NULL,
-  device TEXT NOT NULL, device_kind TEXT NOT NULL, threads INTEGER NOT NULL,
-  precision TEXT NOT NULL, isa TEXT NOT NULL, library_version TEXT NOT NULL,
-  UNIQUE (metric, unit, space, network, batch, image_size, device, device_kind, threads, precision, isa,
-          library_version)
-);
-CREATE TABLE measurements (
-  id INTEGER PRIMARY KEY,
-  context_id INTEGER NOT NULL REFERENCES contexts (id),
-  architecture TEXT NOT NULL,
-  replica INTEGER NOT NULL,
-  median REAL NOT NULL, relative_spread REAL NOT NULL, min REAL NOT NULL, mean REAL NOT NULL,
-  repeats INTEGER NOT NULL, warmup_runs INTEGER NOT NULL,
-  disturbed_runs INTEGER NOT NULL, noisy INTEGER NOT NULL,
-  status TEXT NOT NULL,
-  seed INTEGER NOT NULL,          -- the bits of an unsigned number
-  sample_index INTEGER NOT NULL,
-  commit_id TEXT NOT NULL, governor TEXT NOT NULL, clock_mhz REAL NOT NULL, hostname TEXT NOT NULL,
-  utc_time TEXT NOT NULL,
-  details TEXT NOT NULL DEFAULT '{}',
-  UNIQUE (context_id, architecture, replica)
-);
-)sql";
-
-// From version 1 to 2.
-constexpr const char* kMigration = R"sql(
-ALTER TABLE measurements ADD COLUMN details TEXT NOT NULL DEFAULT '{}';
-)sql";
 
 constexpr const char* kContextColumns =
     "metric, unit, space, network, batch, image_size, device, device_kind, threads, precision, isa, "
@@ -178,47 +140,6 @@ class Where {
   std::vector<std::variant<int64_t, std::string>> values_;
 };
 
-// The switch to a write-ahead log needs the file for itself for a moment and, unlike other statements, does
-// not wait for it. File systems without shared memory keep the rollback journal, which is as safe.
-void use_write_ahead_log(sqlite::Database& db) {
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(db.busy_timeout_ms());
-  for (;;) {
-    const int code = sqlite3_exec(db.handle(), "PRAGMA journal_mode=WAL", nullptr, nullptr, nullptr);
-    if (code == SQLITE_OK) return;
-    if ((code & 0xff) != SQLITE_BUSY || std::chrono::steady_clock::now() > deadline) db.fail(code);
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));
-  }
-}
-
-int64_t user_tables(sqlite::Database& db) {
-  return db.query_int("SELECT count(*) FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%'");
-}
-
-// The version of the store's schema; 0 where the file is empty. Throws Error for anything else.
-int64_t schema_version(sqlite::Database& db) {
-  const std::string path = db.path().string();
-  if (user_tables(db) == 0) return 0;
-  require(db.query_int("PRAGMA application_id") == kApplicationId,
-          "[store] '{}' is an SQLite database of another program; give another path", path);
-  const int64_t version = db.query_int("PRAGMA user_version");
-  require(version <= kSchemaVersion,
-          "[store] '{}' has schema {}, written by a newer ladarts; this one reads up to {}: update ladarts",
-          path, version, kSchemaVersion);
-  require(version >= 1, "[store] '{}' is damaged: it has tables, but no schema version", path);
-  return version;
-}
-
-// Makes the tables, or those of an older version into ours.
-void prepare_schema(sqlite::Database& db) {
-  if (schema_version(db) == kSchemaVersion) return;
-  sqlite::Transaction transaction(db);
-  const int64_t version = schema_version(db);  // another process may have been faster
-  if (version == kSchemaVersion) return;
-  db.exec(version == 0 ? kSchema : kMigration);
-  db.exec(fmt::format("PRAGMA application_id={}; PRAGMA user_version={}", kApplicationId, kSchemaVersion));
-  transaction.commit();
-}
-
 // The id of a context's row, which is made where there is none.
 int64_t context_id(sqlite::Database& db, const CostContext& context) {
   sqlite::Statement add(db, fmt::format("INSERT INTO contexts ({}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?) "
@@ -252,15 +173,15 @@ MeasurementStore::MeasurementStore(const std::filesystem::path& path, Access acc
                                                           : sqlite::Mode::read_write;
   db_ = std::make_unique<sqlite::Database>(path, mode, busy_timeout_ms);
   if (access == Access::create) {
-    schema_version(*db_);  // a file of another program is refused before anything is changed in it
-    use_write_ahead_log(*db_);
-    prepare_schema(*db_);
+    store_schema::version(*db_);  // a file of another program is refused before anything is changed in it
+    store_schema::use_write_ahead_log(*db_);
+    store_schema::prepare(*db_);
   } else {
-    require(schema_version(*db_) > 0, "[store] '{}' is empty; measure some architectures first",
+    require(store_schema::version(*db_) > 0, "[store] '{}' is empty; measure some architectures first",
             path.string());
-    if (access == Access::existing) prepare_schema(*db_);
+    if (access == Access::existing) store_schema::prepare(*db_);
   }
-  schema_ = schema_version(*db_);
+  schema_ = store_schema::version(*db_);
   if (access != Access::read_only) db_->exec("PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON");
 }
 
@@ -292,7 +213,7 @@ int64_t MeasurementStore::insert_all(std::span<const Measurement> rows) {
                                           "excluded.details) "
                                           "WHERE measurements.status <> 'ok'",
                                           kRowColumns));
-  int64_t added = 0, id = 0;
+  int64_t added = 0, id = 0, done = 0;
   const CostContext* context = nullptr;
   for (const Measurement& row : rows) {
     if (!context || row.context != *context) id = context_id(*db_, row.context);
@@ -301,6 +222,7 @@ int64_t MeasurementStore::insert_all(std::span<const Measurement> rows) {
     add.step();
     added += sqlite3_changes(db_->handle());
     add.reset();
+    report(++done);
   }
   return added;
 }
@@ -348,6 +270,7 @@ std::vector<Measurement> MeasurementStore::rows(const MeasurementFilter& filter,
   while (s.step()) {
     result.push_back(read_row(s, kContextColumnCount));
     result.back().context = read_context(s, 0);
+    report(int64_t(result.size()));
   }
   return result;
 }

@@ -104,12 +104,21 @@ class MeasurementStore {
   // context, a cost that is none, details that are no JSON.
   void verify() const;
 
+  // Called with the number of rows after each so many that were read or written; where it throws, the work is
+  // given up and nothing is changed.
+  static constexpr int64_t kRowsOfProgress = 1000;
+  void set_progress(std::function<void(int64_t rows)> progress) { progress_ = std::move(progress); }
+
   const std::filesystem::path& path() const { return path_; }
 
  private:
+  void report(int64_t done) const {
+    if (progress_ && done % kRowsOfProgress == 0) progress_(kRowsOfProgress);
+  }
   int64_t insert_all(std::span<const Measurement> rows);  // within a transaction
   std::filesystem::path path_;
   std::unique_ptr<sqlite::Database> db_;
+  std::function<void(int64_t)> progress_;
   int64_t schema_ = 0;  // of the file: an older one is read as it is, and migrated where it may be written
 };
 

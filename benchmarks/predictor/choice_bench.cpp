@@ -24,6 +24,7 @@
 #include "predictor/agreement.h"
 #include "predictor/drawn_error.h"
 #include "predictor/fit.h"
+#include "predictor/predictor_file.h"
 
 using namespace ladarts;
 using benchmarks::CostTable;
@@ -33,7 +34,7 @@ namespace {
 constexpr int64_t kMostTests = 4000, kCandidates = 1000;
 
 struct Arguments {
-  std::string table, json_path;
+  std::string table, json_path, predictor;
   benchmarks::TableOptions options;
   std::vector<std::string> columns, choices = choice_names();
   std::vector<int64_t> rows = {10, 20, 50, 100, 200};
@@ -193,9 +194,28 @@ Json reach(const Arguments& a, const CostTable& table, size_t column) {
           {"runs", runs}};
 }
 
+// Of a predictor that was fitted elsewhere.
+void test(const std::string& predictor, const CostTable& table) {
+  const auto regressor = load_predictor(predictor).regressor;
+  for (size_t c = 0; c < table.columns.size(); ++c) {
+    const std::vector<double> predicted = regressor->predict(table.features);
+    const ErrorReport e = error_report(predicted, table.costs[c]);
+    std::vector<double> ratios;
+    for (size_t i = 0; i < predicted.size(); ++i) ratios.push_back(predicted[i] / table.costs[c][i]);
+    std::nth_element(ratios.begin(), ratios.begin() + std::ptrdiff_t(ratios.size() / 2), ratios.end());
+    const double bias = ratios[ratios.size() / 2];
+    std::vector<double> without = predicted;
+    for (double& p : without) p /= bias;
+    fmt::print("{}: {} rows, error {:.2f}%, Spearman {:.4f}; median ratio {:.4f}, without it {:.2f}%\n",
+               table.columns[c], e.n, 100 * e.mean_relative_error, e.spearman, bias,
+               100 * error_report(without, table.costs[c]).mean_relative_error);
+  }
+}
+
 void bench(const Arguments& a) {
   const CostTable table =
       a.table.ends_with(".db") ? read_store(a.table) : benchmarks::read_table(a.table, a.options);
+  if (!a.predictor.empty()) return test(a.predictor, table);
   Json results = {{"table", table.name}, {"drawn_share", a.drawn_share}, {"results", Json::array()}};
   std::map<std::string, double> sum;
   int columns = 0;
@@ -236,6 +256,7 @@ int main(int argc, char** argv) try {
   app.add_option("--threads", a.threads, "CPU threads; 0: all");
   app.add_option("--live", a.options.live, "see tables_bench");
   app.add_option("--group", a.options.group, "see tables_bench");
+  app.add_option("--predictor", a.predictor, "only tell its error on the table's rows");
   app.add_option("--json", a.json_path, "file for all figures");
   CLI11_PARSE(app, argc, argv);
   ThreadPool::set_global_threads(a.threads);

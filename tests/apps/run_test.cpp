@@ -96,6 +96,7 @@ TEST_CASE("run: what a later stage cannot do is refused first, and the folder st
   const std::vector<std::tuple<const char*, const char*, Json, const char*>> wrong = {
       {"measure", "architectures", 9, "architectures"},
       {"measure", "architecture", 9, "architecture"},
+      {"measure", "metric", "beauty", "peak_memory"},
       {"fit", "test_fraction", 2, "test_fraction"},
       {"fit", "model", "oracle", "oracle"},
       {"search", "architecture_start_epoch", 2, "architecture_start_epoch"},
@@ -124,6 +125,26 @@ TEST_CASE("run: what a later stage cannot do is refused first, and the folder st
   CHECK(run({"run", folder / "none.json", "--out", out}).code == 1);
   CHECK(run({"run", experiment}).code == 2);
   CHECK(run(run_of(experiment, out)).code == 0);
+}
+
+TEST_CASE("run: another cost than latency goes the same way", "[apps][run]") {
+  TempFolder folder;
+  Json experiment = small_experiment();
+  experiment["measure"]["metric"] = "peak_memory";
+  const std::string out = folder / "memory";
+  const ProgramResult r = run(run_of(written(folder, experiment), out));
+  INFO(r.err);
+  REQUIRE(r.code == 0);
+  CHECK(r.err.find("this machine now") == std::string::npos);  // says how well times can be told apart
+  const Json result = r.json();
+  CHECK(result["context"]["metric"] == "peak_memory");
+  for (const Json& n : result["networks"]) {
+    CHECK(n["measured_MiB"].get<double>() > 0);
+    CHECK(n["predicted_MiB"].get<double>() == Approx(n["measured_MiB"].get<double>()).epsilon(0.3));
+  }
+  const Json times = small_experiment();
+  const ProgramResult latency = run(run_of(written(folder, times), folder / "latency"));
+  CHECK_THAT(latency.err, ContainsSubstring("this machine now: one network timed"));
 }
 
 TEST_CASE("run: seed and images of the command line take the place of the file's", "[apps][run]") {

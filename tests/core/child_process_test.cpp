@@ -6,13 +6,18 @@
 
 #include <chrono>
 #include <csignal>
+#include <cstdlib>
+#include <filesystem>
+#include <sstream>
 #include <thread>
+#include <vector>
 
 #include "core/atomic_file.h"
 #include "core/clock.h"
 #include "core/interrupt.h"
 #include "core/temp_folder.h"
 #include "tests/support/catch.h"
+#include "tests/support/run_program.h"
 
 using namespace ladarts;
 using End = ChildResult::End;
@@ -80,6 +85,31 @@ TEST_CASE("command: one that hangs is ended with all that it started, though the
   CHECK_THAT(r.how_it_ended(), ContainsSubstring("still ran after"));
   const pid_t inner = std::stoi(read_file(pids));
   CHECK(gone(inner));
+}
+
+// Run by the case below in a process of its own, which is killed.
+TEST_CASE("command.hangs", "[.child]") {
+  run_command(
+      "echo $$ >$COMMAND_TEST_PIDS; sh -c 'trap \"\" TERM; echo $$ >>$COMMAND_TEST_PIDS; sleep 1000'");
+}
+
+TEST_CASE("command: it dies with the process that runs it, whatever kills that", "[core][command]") {
+  TempFolder folder;
+  const std::string pids = folder / "pids";
+  ::setenv("COMMAND_TEST_PIDS", pids.c_str(), 1);
+  RunningProgram program("/proc/self/exe", {"command.hangs"});
+  std::vector<pid_t> started;
+  for (const Stopwatch watch; started.size() < 2 && watch.seconds() < 30;) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    if (!std::filesystem::exists(pids)) continue;
+    std::istringstream text(read_file(pids));
+    started.clear();
+    for (pid_t pid = 0; text >> pid;) started.push_back(pid);
+  }
+  REQUIRE(started.size() == 2);
+  program.signal(SIGKILL);
+  program.wait();
+  for (const pid_t pid : started) CHECK(gone(pid));
 }
 
 TEST_CASE("command: what it left running is ended, though that holds its output open", "[core][command]") {

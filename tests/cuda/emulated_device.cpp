@@ -1,6 +1,7 @@
 // A CUDA device in host memory, for kernels that the host layer under cuda/host/ runs. Linking this file
 // registers it. Each allocation has exactly the size asked for, so that address sanitizer sees what lies
 // beyond.
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 
@@ -23,6 +24,16 @@ class EmulatedRecording : public DeviceRecording {
   std::vector<std::function<void()>> launches_;
 };
 
+class EmulatedMark : public DeviceMark {
+ public:
+  using Clock = std::chrono::steady_clock;
+  double milliseconds_since(const DeviceMark& earlier) const override {
+    const auto& other = dynamic_cast<const EmulatedMark&>(earlier);
+    return std::chrono::duration<double, std::milli>(*passed - *other.passed).count();
+  }
+  std::shared_ptr<Clock::time_point> passed = std::make_shared<Clock::time_point>();
+};
+
 class EmulatedStream : public DeviceStream {
  public:
   void* handle() override { return &recorder_; }
@@ -30,6 +41,15 @@ class EmulatedStream : public DeviceStream {
   std::unique_ptr<DeviceRecording> end_recording() override {
     recorder_.recording = false;
     return std::make_unique<EmulatedRecording>(std::exchange(recorder_.launches, {}));
+  }
+  std::unique_ptr<DeviceMark> mark() override {
+    auto mark = std::make_unique<EmulatedMark>();
+    auto pass = [passed = mark->passed] { *passed = EmulatedMark::Clock::now(); };
+    if (recorder_.recording)
+      recorder_.launches.emplace_back(pass);
+    else
+      pass();
+    return mark;
   }
   void wait() override {}
 

@@ -1,10 +1,12 @@
 // Whole programs on host-run CUDA kernels against the same programs on the CPU.
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
 #include "core/gradients.h"
 #include "core/philox.h"
 #include "nas/encoding.h"
+#include "nas/latency_meter.h"
 #include "nas/search_steps.h"
 #include "ops/batch_norm.h"
 #include "ops/conv2d.h"
@@ -115,10 +117,13 @@ TEST_CASE("cuda programs: a replay equals the kernels one by one, bit for bit", 
   params.values();
   Program p = compile(g);
   std::vector<std::vector<float>> gradients_of, losses;
-  for (int way = 0; way < 3; ++way) {
+  std::vector<int64_t> marks;
+  for (int way = 0; way < 4; ++way) {
     params.gradients().zero();
     if (way == 0)
       p.run_node_by_node();
+    else if (way == 3)
+      p.run_timed(marks);
     else
       p.run();
     p.wait();
@@ -126,11 +131,32 @@ TEST_CASE("cuda programs: a replay equals the kernels one by one, bit for bit", 
     losses.push_back(out.to_vector());
   }
   CHECK(losses[0][0] > 0.1f);
-  for (int way : {1, 2}) {
+  for (int way : {1, 2, 3}) {
     CHECK(losses[size_t(way)] == losses[0]);
     CHECK(std::memcmp(gradients_of[size_t(way)].data(), gradients_of[0].data(),
                       gradients_of[0].size() * sizeof(float)) == 0);
   }
+  REQUIRE(marks.size() == p.nodes().size() + 1);
+  CHECK(marks.front() == 0);
+  CHECK(std::is_sorted(marks.begin(), marks.end()));
+  const std::vector<int64_t> before = marks;
+  p.run_timed(marks);  // the same recording again, with times of its own
+  CHECK(marks.size() == before.size());
+  CHECK(marks.back() > 0);
+}
+
+TEST_CASE("cuda programs: the device's own time of a network is measured beside the time on the wall",
+          "[cuda][programs]") {
+  const LatencySetup setup{.space = SearchSpace::load("darts"),
+                           .shape = {.channels = 4, .layers = 2, .image = 16},
+                           .device = test_device(),
+                           .measure = {.max_warmup_runs = 6, .min_repeats = 3, .max_repeats = 3}};
+  InferenceNetwork network(setup, parse_genotype("DARTS_V2", setup.space));
+  LatencyTimer timer(setup);
+  const Timing t = timer.time(network);
+  CHECK(t.device_ms > 0);
+  CHECK(t.device_ms <= t.median_ms * 1.01);
+  CHECK(timer.conditions().device_ms == t.device_ms);
 }
 
 TEST_CASE("cuda programs: a storage of another device is refused", "[cuda][programs]") {

@@ -109,8 +109,12 @@ TEST_CASE("active: the budget is spent to the last where there is no goal, or on
     // About half is as it would have been by ladarts measure: the sampler's first ones.
     const MeasuredRows known = measured_rows(store, meter.context(), meter.space());
     int64_t drawn = 0;
+    const auto size = int64_t(ArchitectureSampler(meter.space(), 0).size());
     for (size_t i = 0; i < known.rows.size(); ++i)
-      if (known.drawn[i]) CHECK(known.rows[i].sample_index == drawn++);
+      if (known.drawn[i])
+        CHECK(known.rows[i].sample_index == drawn++);
+      else  // its last ones are left for ladarts verify
+        CHECK(std::abs(known.rows[i].sample_index - size / 2) <= size / 4 + 1000);
     CHECK(drawn >= 15);
     CHECK(drawn <= 19);
   }

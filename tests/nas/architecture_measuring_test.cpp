@@ -9,6 +9,7 @@
 #include "core/error.h"
 #include "core/interrupt.h"
 #include "nas/encoding.h"
+#include "nas/noise_floor.h"
 #include "nas/sampler.h"
 #include "predictor/conditions.h"
 #include "tests/support/catch.h"

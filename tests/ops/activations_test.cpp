@@ -13,7 +13,7 @@ namespace {
 OpCase elementwise(std::string name, Shape shape, Tensor (*op)(Tensor), double (*f)(double),
                    double low = -2) {
   return {.name = std::move(name),
-          .inputs = {{.shape = shape, .low = low, .high = 2}},
+          .inputs = {{.shape = shape, .low = float(low), .high = 2}},
           .record = [op](Graph&, const std::vector<Tensor>& x) { return std::vector{op(x[0])}; },
           .oracle =
               [f](const std::vector<Array>& x) {

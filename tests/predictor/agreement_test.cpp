@@ -29,14 +29,14 @@ TEST_CASE("agreement: of known rows", "[predictor][agreement]") {
     b.push_back(row(fmt::format("{}", 9 - i), 10.0 + (9 - i)));
   }
   b.push_back(row("only here", 3));
-  const Agreement same = agreement(a, b, false);
+  const Agreement same = agreement(a, b);
   CHECK(same.n == 10);
   CHECK(same.spearman == Approx(1));
   CHECK(same.bias == 0);
   CHECK(same.within_5_percent == Approx(1));
   for (Measurement& m : a) m.median *= 1.2;
   a[3].median /= 2;
-  const Agreement other = agreement(a, b, false);
+  const Agreement other = agreement(a, b);
   CHECK(other.bias == Approx(0.2));
   CHECK(other.median_difference == Approx(0.2));
   CHECK(other.mean_difference == Approx((9 * 0.2 + 0.4) / 10));
@@ -45,17 +45,26 @@ TEST_CASE("agreement: of known rows", "[predictor][agreement]") {
   CHECK(other.spearman < 1);
 }
 
-TEST_CASE("agreement: latencies are corrected by the machine's slowdown, other costs are not",
-          "[predictor][agreement]") {
-  CHECK(corrected_cost(row("x", 12, 1.5)) == Approx(8));
-  CHECK(corrected_cost(row("x", 12)) == 12);  // unknown
-  Measurement memory = row("x", 12, 1.5);
-  memory.context.metric = "peak_memory";
-  CHECK(corrected_cost(memory) == 12);
+TEST_CASE("agreement: latencies have other forms, other costs have not", "[predictor][agreement]") {
+  Measurement m = row("x", 12, 1.5);
+  CHECK(cost_in_form(m, CostForm::corrected) == Approx(8));
+  CHECK(cost_in_form(m, CostForm::every_run) == 12);  // unknown, as in older rows
+  CHECK(cost_in_form(m, CostForm::net) == 12);
+  Conditions c = conditions_of(m.details);
+  c.every_run_ms = 15;
+  c.net_ms = 9;
+  m.details = with_conditions(m.details, c);
+  CHECK(cost_in_form(m, CostForm::every_run) == 15);
+  CHECK(cost_in_form(m, CostForm::measured) == 12);
+  CHECK(cost_in_form(m, CostForm::net) == 9);
+  CHECK(cost_in_form(m, CostForm::corrected) == Approx(6));
+  m.context.metric = "peak_memory";
+  CHECK(cost_in_form(m, CostForm::corrected) == 12);
+  CHECK(cost_in_form(row("x", 12), CostForm::corrected) == 12);
   const std::vector<Measurement> quiet = {row("1", 10, 1), row("2", 11, 1), row("3", 12, 1)};
   const std::vector<Measurement> slowed = {row("1", 15, 1.5), row("2", 22, 2), row("3", 12, 1)};
-  CHECK(agreement(slowed, quiet, false).mean_difference == Approx(0.5));
-  CHECK(agreement(slowed, quiet, true).mean_difference == Approx(0).margin(1e-12));
+  CHECK(agreement(slowed, quiet).mean_difference == Approx(0.5));
+  CHECK(agreement(slowed, quiet, CostForm::corrected).mean_difference == Approx(0).margin(1e-12));
 }
 
 TEST_CASE("agreement: a quiet row of the lowest replica stands for its architecture",
@@ -78,8 +87,8 @@ TEST_CASE("agreement: a quiet row of the lowest replica stands for its architect
 TEST_CASE("agreement: too few in common and costs of nothing are refused", "[predictor][agreement]") {
   std::vector<Measurement> a = {row("1", 1), row("2", 2), row("3", 3)}, b = a;
   b[2].context.batch = 7;
-  CHECK_THROWS_WITH(agreement(a, b, false), ContainsSubstring("2 architectures in common"));
+  CHECK_THROWS_WITH(agreement(a, b), ContainsSubstring("2 architectures in common"));
   b = a;
   b[1].median = 0;
-  CHECK_THROWS_WITH(agreement(a, b, false), ContainsSubstring("must be positive"));
+  CHECK_THROWS_WITH(agreement(a, b), ContainsSubstring("must be positive"));
 }

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <fstream>
 #include <thread>
 
 #include "core/atomic_file.h"
@@ -32,6 +33,8 @@ RunningProgram::RunningProgram(const std::string& program, const std::vector<std
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
   const std::string out = output_ / "out", err = output_ / "err", cwd = folder;
+  for (const std::string& file : {out, err})
+    std::ofstream(file).flush();  // there, however early it is killed
 
   child_ = ::fork();
   require(child_ >= 0, "fork failed");
