@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include "apps/command.h"
+#include "apps/fit_active.h"
 #include "apps/format.h"
 #include "apps/network_options.h"
 #include "core/interrupt.h"
@@ -66,11 +67,14 @@ class FitCommand : public Command {
   }
   std::string example() const override {
     return "ladarts fit --db latency.db --out predictor.safetensors\n"
+           "  ladarts fit --db latency.db --out predictor.safetensors --budget 100 --goal 0.03\n"
            "  ladarts fit --db new.db --from old_predictor.safetensors --out new_predictor.safetensors";
   }
 
   void declare(CLI::App& app) override {
-    app.add_option("--db", db_, "measurements, made by ladarts measure")->required()->option_text("FILE");
+    app.add_option("--db", db_, "measurements, made by ladarts measure, or by --budget")
+        ->required()
+        ->option_text("FILE");
     app.add_option("--out", out_, "where the predictor goes")->required()->option_text("FILE");
     add_space_option(app, space_);
     app.add_option(
@@ -109,14 +113,27 @@ class FitCommand : public Command {
     app.add_option("--network", context_.network, "network around the cells, as listed")
         ->option_text("TEXT")
         ->group(group);
-    app.add_option("--batch", context_.batch, "images at once")->option_text("N")->group(group);
-    app.add_option("--image", context_.image, "side of the images")->option_text("N")->group(group);
+    app.add_option("--batch", context_.batch, "images at once")
+        ->check(CLI::Range(1, 65536))
+        ->option_text("N")
+        ->group(group);
+    app.add_option("--image", context_.image, "side of the images")
+        ->check(CLI::Range(1, 4096))
+        ->option_text("N")
+        ->group(group);
     app.add_option("--on", context_.device, "name of the device")->option_text("TEXT")->group(group);
     app.add_option("--measured-threads", context_.threads, "CPU threads")->option_text("N")->group(group);
+    add_active_options(app, active_, space_);
+    for (const char* name :
+         {"--test-fraction", "--epochs", "--hidden", "--network", "--on", "--measured-threads"})
+      app.get_option("--budget")->excludes(app.get_option(name));
   }
 
   Json run(const CommonOptions& common) override {
     const SearchSpace space = space_.load_space();
+    options_.gp.expansion = structured_features(space);
+    options_.seed = common.seed;
+    if (active_.budget > 0) return measure_chosen(space, common);
     const MeasurementStore store(db_, MeasurementStore::Access::read_only);
     MeasurementFilter filter = context_.filter(space.id());
     const CostContext context = choose_context(store, filter, context_.network);
@@ -128,11 +145,9 @@ class FitCommand : public Command {
             "[fit] --model gp takes at most {} architectures, '{}' holds {}; use --model mlp", kMostGpRows,
             db_, data.size());
     if (model_ == "paper") options_.mlp = MlpOptions::paper();
-    options_.gp.expansion = structured_features(space);
     options_.gp.progress = [](int, int) {
       if (interrupted()) throw Interrupted("interrupted; no predictor was written");
     };
-    options_.seed = common.seed;
     const Device device = Device::parse(common.device);
     if (!from_.empty()) {
       const TransferResult fitted = fit_from(data, load_sources(space, device), options_, device);
@@ -189,17 +204,39 @@ class FitCommand : public Command {
               row("additive", report.additive)};
       certainty = certainty_of("transfer", *report.transfer_calibration);
     }
+    std::string fitted = fmt::format("fitted to {} architectures, errors ", report.n_train);
+    if (r.contains("choice")) {
+      if (!report.transfer) rows.erase(rows.begin() + 1);  // the mlp, which was not fitted
+      notes += text_of_choice(r["choice"]);
+      fitted += fmt::format("by cross-validation over the {} drawn at random", report.n_test);
+    } else {
+      fitted += report.transfer ? "by cross-validation" : fmt::format("on {} others", report.n_test);
+    }
     return fmt::format(
-        "{}\n{}{}:\n\n{}{}\n{} written to {}\n", text_of(r["what"]), notes,
-        report.transfer
-            ? fmt::format("fitted to {} architectures, errors by cross-validation", report.n_train)
-            : fmt::format("fitted to {} architectures, errors on {} others", report.n_train, report.n_test),
+        "{}\n{}{}:\n\n{}{}\n{} written to {}\n", text_of(r["what"]), notes, fitted,
         table({"model", "mean error", "median error", "within 5%", "within 10%", "Spearman", "Kendall"},
               rows),
         certainty, text_of(r["model"]), text_of(r["predictor"]));
   }
 
  private:
+  Json measure_chosen(const SearchSpace& space, const CommonOptions& common) {
+    require(model_ == "auto" || model_ == "gp",
+            "[fit] --budget chooses by the Gaussian process; leave out --model {}, or fit it to the same "
+            "file afterwards",
+            model_);
+    if (!context_.metric.empty()) active_.campaign.metric = context_.metric;
+    if (context_.image > 0) space_.image = context_.image;
+    active_.campaign.setup.batch = std::max(context_.batch, 1);
+    active_.campaign.prepare(space_, common);
+    const Device device = Device::parse(common.device);
+    const ActiveFit fitted = measure_and_fit(db_, active_, options_, load_sources(space, device), device);
+    save_predictor(out_, *fitted.model, {fitted.context, encoding_names(space), fitted.report});
+    Json result = describe(std::string(fitted.model->kind()), fitted.context, fitted.rows, fitted.report);
+    result["choice"] = fitted.choice;
+    return result;
+  }
+
   std::vector<std::shared_ptr<const Regressor>> load_sources(const SearchSpace& space, Device device) const {
     std::vector<std::shared_ptr<const Regressor>> sources;
     for (const std::string& path : from_) {
@@ -235,6 +272,7 @@ class FitCommand : public Command {
   NetworkOptions space_;
   ContextOptions context_;
   FitOptions options_;
+  ActiveFitOptions active_;
   int epochs_ = 0;
   std::vector<int> hidden_;
 };

@@ -1,5 +1,6 @@
 #include <optional>
 
+#include "apps/campaign_options.h"
 #include "apps/command.h"
 #include "apps/format.h"
 #include "apps/measuring_options.h"
@@ -7,7 +8,6 @@
 #include "apps/runner_measuring.h"
 #include "core/clock.h"
 #include "core/progress.h"
-#include "nas/noise_floor.h"
 #include "nas/sampler.h"
 
 namespace ladarts {
@@ -27,7 +27,7 @@ class MeasureCommand : public Command {
   }
 
   void declare(CLI::App& app) override {
-    add_metric_option(app, metric_);
+    add_metric_option(app, campaign_.metric);
     app.add_option("--db", db_, "where measurements are kept; what it holds is not measured again")
         ->option_text("FILE");
     app.add_option("--count", options_.count, "how many architectures to sample")
@@ -44,28 +44,16 @@ class MeasureCommand : public Command {
     app.add_option("--genotype", genotypes_, "measure these instead of samples: published, text or file")
         ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
         ->option_text("G ...");
-    app.add_option("--batch", setup_.batch, "images at once")
+    app.add_option("--batch", campaign_.setup.batch, "images at once")
         ->check(CLI::Range(1, 65536))
         ->option_text("N [1]");
-    add_timing_options(app, setup_);
+    add_campaign_options(app, campaign_);
     add_network_options(app, network_);
-    add_runner_options(app, runner_);
-    for (const char* name : {"--max-repeats", "--seconds-each", "--target-error", "--pin"})
-      timing_options_.push_back(app.get_option(name));
   }
 
   Json run(const CommonOptions& common) override {
-    setup_.space = network_.load_space();
-    setup_.shape = network_.shape();
-    setup_.device = Device::parse(common.device);
-    setup_.measure.min_repeats = std::min(setup_.measure.min_repeats, setup_.measure.max_repeats);
+    campaign_.prepare(network_, common);
     options_.seed = common.seed;
-    for (const CLI::Option* option : timing_options_)
-      require(!runner_.given() || option->count() == 0,
-              "[measure] {} has no effect with --runner: how it runs a network is the command's matter",
-              option->get_name());
-    require(!runner_.given() || metric_ == "latency" || metric_ == "energy" || metric_ == "peak_memory",
-            "[measure] a runner measures latency, energy or peak_memory; for {} leave out --runner", metric_);
     if (!shard_.empty()) read_shard(shard_, options_);
     return genotypes_.empty() ? measure_samples() : measure_given();
   }
@@ -94,13 +82,12 @@ class MeasureCommand : public Command {
  private:
   Json measure_samples() {
     require(!db_.empty(), "[measure] sampled architectures are kept in a file; name it by --db");
-    if (!runner_.given())
-      make_meter(metric_, setup_);  // refuses what cannot be measured here before the file is made
-    MeasurementStore store(db_);
-    const double known_probe_ms = store.best_probe_ms(metric_context(metric_, setup_));
-    const std::unique_ptr<ArchitectureMeter> meter = sample_meter(known_probe_ms);
+    const SearchSpace& space = campaign_.setup.space;
+    const Genotype first = ArchitectureSampler(space, options_.seed).at(uint64_t(options_.begin));
+    MeasurementStore store = open_campaign_store(db_, campaign_);
+    const std::unique_ptr<ArchitectureMeter> meter = make_campaign_meter(campaign_, store, first);
     const CostContext context = meter->context();
-    const Json noise = is_latency(metric_) && !runner_.given() ? noise_floor(known_probe_ms) : Json();
+    const Json noise = say_noise_floor(campaign_, store, first);
     const int64_t in_shard =  // whole rounds, and one more where the shard comes in the rest
         options_.count / options_.shards +
         ((options_.shard - options_.begin % options_.shards + options_.shards) % options_.shards <
@@ -112,81 +99,42 @@ class MeasureCommand : public Command {
                                 ? fmt::format("last {} {}", cost_text(latest.median), context.unit)
                                 : "present");
     };
-    const MeasuringSummary s = measure_architectures(store, setup_.space, *meter, options_);
+    const MeasuringSummary s = measure_architectures(store, space, *meter, options_);
     progress.finish();
     if (s.interrupted)
       throw Interrupted(
           fmt::format("interrupted; '{}' holds {} of {} architectures, the same command goes on", db_,
                       s.present + s.measured, s.requested));
-    return {{"db", db_},
-            {"what", context.str()},
-            {"requested", s.requested},
-            {"measured", s.measured},
-            {"present", s.present},
-            {"failed", s.failed},
-            {"noisy", s.noisy},
-            {"slowed", s.slowed},
-            {"drift", s.drift},
-            {"machine", noise},
-            {"seconds", s.seconds},
-            {"setup_seconds", s.setup_seconds},
-            {"architectures_per_hour", s.measured > 0 ? 3600 * double(s.measured) / s.seconds : 0},
-            {"median_spread", s.median_spread},
-            {"noise_floor", s.noise_floor},
-            {"replicas", s.replicas}};
-  }
-
-  std::unique_ptr<ArchitectureMeter> sample_meter(double known_probe_ms) const {
-    if (!runner_.given()) return make_meter(metric_, setup_, known_probe_ms);
-    return make_runner_meter(runner_, metric_, setup_, first_sample());
-  }
-
-  Genotype first_sample() const {
-    return ArchitectureSampler(setup_.space, options_.seed).at(uint64_t(options_.begin));
-  }
-
-  static std::string text_of_trouble(const Json& r) {
-    const auto noisy = r["noisy"].get<int64_t>(), slowed = r["slowed"].get<int64_t>();
-    const double drift = r["drift"].get<double>();
-    std::string out;
-    if (drift != 0) out += fmt::format("; drift of the machine {:+.1f}%", 100 * drift);
-    if (noisy > 0) out += fmt::format("; {} noisy: disturbed runs had to be counted", with_separators(noisy));
-    if (slowed > 0)
-      out += fmt::format("; {} measured on a machine more than {:.0f}% slower than at its best",
-                         with_separators(slowed), 100 * (kSlowed - 1));
-    return out;
-  }
-
-  // What this machine can tell apart now, said before the work begins.
-  Json noise_floor(double known_probe_ms) const {
-    const auto floor =
-        measure_noise_floor(latency_setup(metric_, setup_), first_sample(), kRounds, known_probe_ms);
-    if (!floor) throw Interrupted("interrupted; nothing was measured");
-    Progress::say(floor->str());
-    return Json::parse(nlohmann::json(*floor).dump());
+    Json result = {{"db", db_}, {"what", context.str()}, {"requested", s.requested}, {"present", s.present}};
+    add_summary(result, s);
+    result["machine"] = noise;
+    result["architectures_per_hour"] = s.measured > 0 ? 3600 * double(s.measured) / s.seconds : 0;
+    return result;
   }
 
   Json measure_given() {
     std::vector<Genotype> genotypes;
-    for (const std::string& g : genotypes_) genotypes.push_back(parse_genotype(g, setup_.space));
+    for (const std::string& g : genotypes_) genotypes.push_back(parse_genotype(g, campaign_.setup.space));
     std::optional<MeasurementStore> store;  // opened first: a wrong path is not found out after the work
     if (!db_.empty()) store.emplace(db_);
-    if (runner_.given())
-      return measure_given_by_runner(*make_runner_meter(runner_, metric_, setup_, genotypes.front()),
-                                     setup_.space, genotypes, genotypes_, store ? &*store : nullptr);
-    const std::vector<Measurement> rows = measure_in_turn(metric_, setup_, genotypes, kRounds, "measure");
+    if (campaign_.runner.given())
+      return measure_given_by_runner(
+          *make_runner_meter(campaign_.runner, campaign_.metric, campaign_.setup, genotypes.front()),
+          campaign_.setup.space, genotypes, genotypes_, store ? &*store : nullptr);
+    const std::vector<Measurement> rows =
+        measure_in_turn(campaign_.metric, campaign_.setup, genotypes, kRounds, "measure");
     const CostContext& context = rows[0].context;
-    const std::string cost = with_unit(metric_, context);
+    const std::string cost = with_unit(campaign_.metric, context);
     Json networks = Json::array();
     for (size_t i = 0; i < genotypes.size(); ++i)
       networks.push_back({{"name", genotypes_[i]},
-                          {"genotype", to_text(genotypes[i], setup_.space)},
+                          {"genotype", to_text(genotypes[i], campaign_.setup.space)},
                           {cost, rows[i].median},
                           {"relative_spread", rows[i].relative_spread},
                           {"noisy", rows[i].noisy}});
     if (store) store_given(*store, rows);
     return {{"what", context.str()},
-            {"metric", metric_},
+            {"metric", campaign_.metric},
             {"unit", context.unit},
             {"cost", cost},
             {"networks", networks}};
@@ -201,12 +149,10 @@ class MeasureCommand : public Command {
     }
   }
 
-  std::string db_, metric_ = "latency", shard_;
+  std::string db_, shard_;
   std::vector<std::string> genotypes_;
   NetworkOptions network_;
-  RunnerOptions runner_;
-  std::vector<CLI::Option*> timing_options_;
-  LatencySetup setup_;
+  CampaignOptions campaign_;
   MeasuringOptions options_;
 };
 

@@ -3,11 +3,16 @@
 
 #include <cstdint>
 #include <functional>
+#include <set>
+#include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "core/clock.h"
 #include "nas/architecture_meter.h"
 #include "nas/latency_meter.h"
+#include "nas/sampler.h"
 #include "predictor/dataset.h"
 #include "predictor/measurement_store.h"
 
@@ -46,6 +51,45 @@ struct MeasuringSummary {
   // slope (Theil-Sen) of its measurements over time. 0 for fewer than 3.
   double drift = 0;
   int64_t slowed = 0;  // new, on a machine kSlowed times slower than the best that is known of it
+};
+
+// One run of a campaign, in as many parts as the caller likes. What it refers to must outlive it.
+class ArchitectureCampaign {
+ public:
+  // Of `options` only seed, reference_every and progress are used here.
+  ArchitectureCampaign(MeasurementStore& store, const SearchSpace& space, ArchitectureMeter& meter,
+                       const MeasuringOptions& options);
+  // Measures these samples of the sampler and stores each as it is done, with `remarks` (a JSON object) among
+  // its details; those in the store are skipped. Stops early once interrupted().
+  void measure(std::span<const int64_t> indices, const std::string& remarks = "{}");
+  const ArchitectureSampler& sampler() const { return sampler_; }
+  bool has(const std::string& architecture) const { return present_.count(architecture) > 0; }
+  bool interrupted() const { return summary_.interrupted; }
+  MeasuringSummary summary() const;
+
+ private:
+  void sample(int64_t index, const std::string& remarks);
+  Measurement measure_row(const Genotype& genotype, int64_t index, const std::string& remarks);
+  void fail_row(Measurement& row, const std::string& reason);
+  bool takes_replicas() const { return options_.reference_every > 0 && !meter_.deterministic(); }
+  void measure_reference();
+  void note_reference(const Measurement& row);
+  void find_noise_floor(MeasuringSummary& summary) const;
+
+  MeasurementStore& store_;
+  const SearchSpace& space_;
+  ArchitectureMeter& meter_;
+  MeasuringOptions options_;
+  ArchitectureSampler sampler_;
+  CostContext context_;
+  std::set<std::string> present_;
+  int64_t reference_index_ = 0;
+  std::string reference_;  // the first architecture; empty before
+  std::vector<double> spreads_;
+  Stopwatch watch_;
+  double setup_before_;
+  std::vector<std::pair<double, double>> references_;  // (seconds, cost) of the first architecture
+  MeasuringSummary summary_;
 };
 
 // Measures architectures begin .. begin + count - 1 of the sampler, or the shard of these, and stores each as

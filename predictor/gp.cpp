@@ -20,6 +20,8 @@ std::vector<double> doubles(const Storage& s) {
   return {v.begin(), v.end()};
 }
 
+constexpr double kLeastShare = 0.05;  // of the typical cost: what is predicted below is no base of a share
+
 const char* to_string(CostLink link) {
   return link == CostLink::log ? "log" : "linear";
 }
@@ -140,33 +142,45 @@ Tensor GpRegressor::record(Tensor x) const {
   return record_mean(expanded, record_smooth(expanded));
 }
 
-std::vector<CostDistribution> GpRegressor::distribution(const FeatureMatrix& x) const {
-  constexpr int64_t kBatch = 512;
+const std::vector<double>& GpRegressor::factor() const {
   const Host& h = host();
-  ThreadPool& pool = ThreadPool::global();
-  const int64_t f = expansion().outputs();
   if (h.factor.empty()) {
+    ThreadPool& pool = ThreadPool::global();
     std::vector<double> k = h.kernel.covariance(h.centres, rows_, h.centres, rows_, pool);
     for (int64_t i = 0; i < rows_; ++i) k[size_t(i * rows_ + i)] += h.noise[size_t(i)];
     require(dense::cholesky(k, rows_, pool),
             "[gp] the covariance of the fitted rows is not positive definite");
     host_->factor = std::move(k);
   }
+  return h.factor;
+}
+
+std::vector<double> GpRegressor::standardised(const FeatureMatrix& x) const {
+  const Host& h = host();
+  const FeatureMatrix e = expansion().apply(x);
+  std::vector<double> s(e.values.size());
+  for (size_t i = 0; i < s.size(); ++i) {
+    const size_t k = i % size_t(e.columns);
+    s[i] = (double(e.values[i]) - h.shift[k]) * h.scale[k];
+  }
+  return s;
+}
+
+std::vector<CostDistribution> GpRegressor::distribution(const FeatureMatrix& x) const {
+  constexpr int64_t kBatch = 512;
+  const Host& h = host();
+  ThreadPool& pool = ThreadPool::global();
+  const int64_t f = expansion().outputs();
   GpKernel smooth = h.kernel;
   smooth.linear.assign(size_t(f), 0.0);
   std::vector<CostDistribution> result;
   for (int64_t begin = 0; begin < x.rows; begin += kBatch) {
     const int64_t count = std::min(kBatch, x.rows - begin);
     const auto first = x.values.begin() + begin * x.columns;
-    const FeatureMatrix e = expansion().apply({count, x.columns, {first, first + count * x.columns}});
-    std::vector<double> s(size_t(count * f));
-    for (size_t i = 0; i < s.size(); ++i) {
-      const size_t k = i % size_t(f);
-      s[i] = (double(e.values[i]) - h.shift[k]) * h.scale[k];
-    }
+    const std::vector<double> s = standardised({count, x.columns, {first, first + count * x.columns}});
     const std::vector<double> rbf_part = smooth.covariance(s, count, h.centres, rows_, pool);
     std::vector<double> v = h.kernel.covariance(h.centres, rows_, s, count, pool);  // (M, count)
-    dense::solve_lower(h.factor, rows_, v, count, pool);
+    dense::solve_lower(factor(), rows_, v, count, pool);
     for (int64_t i = 0; i < count; ++i) {
       const std::span<const double> row(s.data() + i * f, size_t(f));
       double z =
@@ -183,6 +197,36 @@ std::vector<CostDistribution> GpRegressor::distribution(const FeatureMatrix& x) 
       result.push_back({cost, deviation_z * (link_ == CostLink::log ? cost : 1)});
     }
   }
+  return result;
+}
+
+RelativeCovariance GpRegressor::covariance(const FeatureMatrix& x) const {
+  const Host& h = host();
+  ThreadPool& pool = ThreadPool::global();
+  const std::vector<double> s = standardised(x);
+  const auto n = size_t(x.rows), m = size_t(rows_);
+  std::vector<double> v = h.kernel.covariance(h.centres, rows_, s, x.rows, pool);  // (M, n)
+  dense::solve_lower(factor(), rows_, v, x.rows, pool);
+  std::vector<double> transposed(v.size());  // (n, M)
+  for (size_t r = 0; r < m; ++r)
+    for (size_t i = 0; i < n; ++i) transposed[i * m + r] = v[r * n + i];
+  const std::vector<double> known =
+      weighted_products(transposed, x.rows, transposed, x.rows, std::vector<double>(m, 1.0), pool);
+  // Of z in the kernel's units -> of the cost, relative to it.
+  const double unit = h.constants[deviation];
+  std::vector<double> relative(n, unit);
+  if (link_ == CostLink::linear) {
+    const std::vector<CostDistribution> costs = distribution(x);
+    double typical = 0;
+    for (const CostDistribution& c : costs) typical += std::abs(c.mean) / double(n);
+    for (size_t i = 0; i < n; ++i) relative[i] /= std::max(costs[i].mean, kLeastShare * typical);
+  }
+  RelativeCovariance result{h.kernel.covariance(s, x.rows, s, x.rows, pool),
+                            std::vector<double>(n, unit * unit * h.constants[new_noise])};
+  for (size_t i = 0; i < n; ++i)
+    for (size_t j = 0; j < n; ++j)
+      result.covariance[i * n + j] =
+          (result.covariance[i * n + j] - known[i * n + j]) * relative[i] * relative[j];
   return result;
 }
 

@@ -32,6 +32,7 @@ class GpRegressor : public Regressor {
   // In double; the first call factors a matrix of rows x rows.
   std::vector<CostDistribution> distribution(const FeatureMatrix& features) const override;
   RecordedDistribution record_distribution(Tensor features) const override;  // predictor/gp_deviation.cpp
+  RelativeCovariance covariance(const FeatureMatrix& features) const override;
   nlohmann::json configuration() const override;
   NamedStorages weights() const override;
 
@@ -50,6 +51,8 @@ class GpRegressor : public Regressor {
   Tensor record_constant(Graph& graph, Shape shape, const std::vector<double>& values) const;
   Tensor record_smooth(Tensor expanded) const;               // exp(-1/2 |u - centre|^2) of each row: (N, M)
   Tensor record_mean(Tensor expanded, Tensor smooth) const;  // (N, 1), in the cost's unit
+  const std::vector<double>& factor() const;                            // (M, M) of the fitted rows
+  std::vector<double> standardised(const FeatureMatrix& inputs) const;  // (N, F)
 
   RecordedExpansion expansion_;
   int64_t rows_;

@@ -51,6 +51,10 @@ RecordedDistribution Regressor::record_distribution(Tensor) const {
        kind());
 }
 
+RelativeCovariance Regressor::covariance(const FeatureMatrix&) const {
+  fail("[{}] does not know how certain it is; fit a predictor with --model gp", kind());
+}
+
 std::unique_ptr<Regressor> make_regressor(std::string_view kind, const nlohmann::json& configuration,
                                           Device device) try {
   const auto features = configuration.at("features").get<int64_t>();

@@ -25,6 +25,12 @@ struct RecordedDistribution {
   Tensor mean, deviation;
 };
 
+// How the errors of several predictions go together, in shares of the costs (0.0004 is 2% squared).
+struct RelativeCovariance {
+  std::vector<double> covariance;  // (N, N), of the costs without a measurement's noise
+  std::vector<double> noise;       // (N): a measurement's variance beside that
+};
+
 class Regressor {
  public:
   virtual ~Regressor() = default;
@@ -39,11 +45,12 @@ class Regressor {
   // Predictions for host features, by a Program over record().
   std::vector<double> predict(const FeatureMatrix& features) const;
 
-  // Whether distribution() is there; it throws Error otherwise.
+  // Whether distribution() and covariance() are there; they throw Error otherwise.
   virtual bool gives_deviation() const { return false; }
   virtual std::vector<CostDistribution> distribution(const FeatureMatrix& features) const;
   // As record(), with the deviation; gradients of both reach the features. Throws Error without a deviation.
   virtual RecordedDistribution record_distribution(Tensor features) const;
+  virtual RelativeCovariance covariance(const FeatureMatrix& features) const;
 
   // For files: what makes an equal regressor again, see make_regressor().
   virtual nlohmann::json configuration() const = 0;

@@ -92,6 +92,10 @@ std::vector<CostDistribution> TransferRegressor::distribution(const FeatureMatri
   return model_->distribution(extended(x, sources_, floors_));
 }
 
+RelativeCovariance TransferRegressor::covariance(const FeatureMatrix& x) const {
+  return model_->covariance(extended(x, sources_, floors_));
+}
+
 nlohmann::json TransferRegressor::configuration() const {
   nlohmann::json sources = nlohmann::json::array();
   for (size_t k = 0; k < sources_.size(); ++k)

@@ -24,6 +24,7 @@ class TransferRegressor : public Regressor {
   bool gives_deviation() const override { return true; }
   std::vector<CostDistribution> distribution(const FeatureMatrix& features) const override;
   RecordedDistribution record_distribution(Tensor features) const override;
+  RelativeCovariance covariance(const FeatureMatrix& features) const override;
   nlohmann::json configuration() const override;
   NamedStorages weights() const override;
 

@@ -1,0 +1,150 @@
+// ladarts fit --budget: from an empty file to a predictor, by measurements that it chooses itself.
+#include <csignal>
+
+#include <fmt/ranges.h>
+
+#include "nas/active_measuring.h"
+#include "predictor/predictor_file.h"
+#include "tests/support/catch.h"
+#include "tests/support/small_job.h"
+
+using namespace ladarts;
+
+namespace {
+
+// Multiply-accumulates are known exactly and at once.
+std::vector<std::string> fit(const std::string& db, const std::string& out, int budget) {
+  return with({"fit", "--db", db, "--out", out, "--budget", fmt::format("{}", budget), "--image", "16",
+               "--metric", "macs", "--seed", "1", "--json"},
+              kSmallNetwork);
+}
+
+std::vector<std::string> fit_latency(const std::string& db, const std::string& out, int budget) {
+  return with({"fit", "--db", db, "--out", out, "--budget", fmt::format("{}", budget), "--image", "16",
+               "--threads", "1", "--max-repeats", "3", "--seconds-each", "0.01", "--json"},
+              kSmallNetwork);
+}
+
+int64_t rows_in(const std::string& db) try {
+  return MeasurementStore(db, MeasurementStore::Access::read_only).count({.replica = 0});
+} catch (const Error&) {
+  return 0;  // not yet a store
+}
+
+}  // namespace
+
+TEST_CASE("fit --budget: an empty file becomes a predictor, and says how many it took", "[apps][fit]") {
+  TempFolder folder;
+  const std::string db = folder / "new.db", out = folder / "p.safetensors";
+  const ProgramResult r = run(with(fit(db, out, 60), {"--goal", "0.05"}));
+  INFO(r.err);
+  REQUIRE(r.code == 0);
+  const Json j = r.json(), choice = j["choice"];
+  const int64_t took = choice["architectures"];
+  CHECK(choice["reached"] == true);
+  CHECK(choice["had"] == 0);
+  CHECK(choice["measured"] == took);
+  CHECK(took < 60);
+  CHECK(took == rows_in(db));
+  CHECK(choice["upper"].get<double>() < 0.05);
+  CHECK(choice["curve"].back()["error"] == choice["error"]);
+  CHECK(choice["drawn"].get<int64_t>() + choice["chosen"].get<int64_t>() == took);
+  CHECK(j["model"] == "gp");
+  CHECK(j["report"]["n_train"] == took);
+  CHECK(j["report"]["n_test"] == choice["drawn"]);
+  CHECK(j["report"]["gp"]["mean_relative_error"].get<double>() == Approx(choice["error"].get<double>()));
+  CHECK_THAT(r.err, ContainsSubstring("10 measured, 5 of them drawn at random: error "));
+  CHECK_THAT(r.err, ContainsSubstring("with 95% confidence"));
+
+  // The file serves any other fit; the same command finds nothing to do.
+  const Json again = run(with(fit(db, out, 60), {"--goal", "0.05"})).json()["choice"];
+  CHECK(again["had"] == took);
+  CHECK(again["measured"] == 0);
+  CHECK(again["error"] == choice["error"]);
+  CHECK(run({"fit", "--db", db, "--out", out, "--model", "additive"}).code == 0);
+  // What was promised, on others.
+  const std::string others = folder / "others.db";
+  REQUIRE(run(with({"measure", "--db", others, "--count", "30", "--seed", "9", "--metric", "macs", "--image",
+                    "16"},
+                   kSmallNetwork))
+              .code == 0);
+  run(with(fit(db, out, 60), {"--goal", "0.05"}));
+  const Predictor predictor = load_predictor(out);
+  const Dataset test =
+      measured_dataset(MeasurementStore(others).rows({.replica = 0}), SearchSpace::load("darts"));
+  CHECK(error_report(predictor.regressor->predict(test.features), test.costs).mean_relative_error < 0.05);
+
+  std::vector<std::string> text = fit(db, out, int(took) + 5);
+  std::erase(text, "--json");
+  const ProgramResult more = run(text);
+  CHECK(more.code == 0);
+  CHECK_THAT(more.out, ContainsSubstring(
+                           fmt::format("{} architectures: {} there before, 5 measured now", took + 5, took)));
+  CHECK_THAT(more.out, ContainsSubstring("by cross-validation over the"));
+  CHECK_THAT(run(with(text, {"--goal", "0.001"})).out, ContainsSubstring("goal 0.1% "));
+}
+
+TEST_CASE("fit --budget that was interrupted or killed goes on and loses nothing", "[apps][fit]") {
+  TempFolder folder;
+  const std::string db = folder / "latency.db", out = folder / "p.safetensors";
+  for (int signal : {SIGINT, SIGKILL}) {
+    const int64_t before = rows_in(db);
+    RunningProgram program(LADARTS_PROGRAM, fit_latency(db, out, 3000));
+    wait_until([&] { return rows_in(db) >= before + 3; }, program);
+    program.signal(signal);
+    const ProgramResult r = program.wait();
+    CHECK(r.code == 128 + signal);
+    if (signal == SIGINT) CHECK_THAT(r.err, ContainsSubstring("the same command goes on"));
+    CHECK_FALSE(std::filesystem::exists(out));
+  }
+  const int64_t kept = rows_in(db);
+  CHECK(kept >= 6);
+  const ProgramResult last = run(fit_latency(db, out, int(kept) + 12));
+  INFO(last.err);
+  REQUIRE(last.code == 0);
+  CHECK(last.json()["choice"]["had"] == kept);
+  CHECK(last.json()["choice"]["measured"] == 12);
+  CHECK(last.json()["choice"]["machine"]["timings"] == 5);
+  CHECK(run({"verify", "--predictor", out, "--sample", "1", "--rounds", "1"}).code == 0);
+}
+
+TEST_CASE("fit --budget --from: chosen measurements of a new device on top of another's predictor",
+          "[apps][fit]") {
+  TempFolder folder;
+  const std::string source = folder / "source.safetensors", out = folder / "p.safetensors";
+  REQUIRE(run(fit(folder / "old.db", source, 40)).code == 0);
+  const ProgramResult r = run(with(fit_latency(folder / "new.db", out, 15), {"--from", source}));
+  INFO(r.err);
+  REQUIRE(r.code == 0);
+  CHECK(r.json()["model"] == "transfer");
+  CHECK(r.json()["report"]["transfer"]["n"] == r.json()["choice"]["drawn"]);
+  CHECK(load_predictor(out).regressor->kind() == "transfer");
+}
+
+TEST_CASE("fit --budget refuses what cannot be, and measures nothing then", "[apps][fit]") {
+  TempFolder folder;
+  const std::string db = folder / "new.db", out = folder / "p.safetensors";
+  const std::vector<std::pair<std::vector<std::string>, std::string>> failing = {
+      {fit(db, out, 9), "takes 10 or more"},
+      {with(fit(db, out, 20), {"--model", "mlp"}), "leave out --model mlp"},
+      {with(fit(db, out, 20), {"--runner", "true"}), "a runner measures latency, energy or peak_memory"},
+      {with(fit(db, out, 20), {"--from", folder / "none"}), "none"},
+      {with(fit(db, out, 20), {"--space", "unheard-of"}), "unheard-of"}};
+  for (const auto& [arguments, reason] : failing) {
+    const ProgramResult r = run(arguments);
+    INFO(fmt::format("{}", fmt::join(arguments, " ")));
+    INFO(r.err);
+    CHECK(r.code == 1);
+    CHECK_THAT(r.err, ContainsSubstring(reason));
+  }
+  CHECK(rows_in(db) == 0);
+  for (const auto& arguments :
+       std::vector<std::vector<std::string>>{{"fit", "--db", db, "--out", out, "--goal", "0.03"},
+                                             {"fit", "--db", db, "--out", out, "--channels", "4"},
+                                             with(fit(db, out, 20), {"--goal", "0"}),
+                                             with(fit(db, out, 20), {"--choose", "best"}),
+                                             with(fit(db, out, 20), {"--test-fraction", "0.5"}),
+                                             with(fit(db, out, 20), {"--on", "phone"}),
+                                             fit(db, out, 0)})
+    CHECK(run(arguments).code == 2);
+}
