@@ -75,13 +75,14 @@ class FitCommand : public Command {
     add_space_option(app, space_);
     app.add_option(
            "--model", model_,
-           fmt::format("gp (a Gaussian process on operations, counts and what is live; says how certain it "
-                       "is), mlp (several small networks on top of the additive fit), paper (the one plain "
-                       "network of Latency-Aware DARTS), additive (a cost for each operation of each edge), "
-                       "or auto: gp, but mlp beyond {} architectures or where 200 held-out ones say that it "
-                       "is better",
-                       kMostGpRows))
-        ->check(CLI::IsMember({"auto", "gp", "mlp", "paper", "additive"}))
+           fmt::format(
+               "gp (a Gaussian process on operations, counts and what is live; says how certain it "
+               "is), stack (the same on top of the mlp, for {} architectures and more), mlp (several "
+               "small networks on top of the additive fit), paper (the one plain network of "
+               "Latency-Aware DARTS), additive (a cost for each operation of each edge), or auto: gp, "
+               "or stack where that is better on architectures left out",
+               kMinStackRows))
+        ->check(CLI::IsMember({"auto", "gp", "stack", "mlp", "paper", "additive"}))
         ->option_text("NAME [auto]");
     app.add_option(
            "--from", from_,
@@ -124,9 +125,6 @@ class FitCommand : public Command {
     const std::vector<Measurement> rows = store.rows(filter);
     const Dataset data = measured_dataset(rows, space);
 
-    require(model_ != "gp" || data.size() <= kMostGpRows,
-            "[fit] --model gp takes at most {} architectures, '{}' holds {}; use --model mlp", kMostGpRows,
-            db_, data.size());
     if (model_ == "paper") options_.mlp = MlpOptions::paper();
     options_.gp.expansion = structured_features(space);
     options_.gp.progress = [](int, int) {
@@ -183,6 +181,10 @@ class FitCommand : public Command {
     if (report.gp) {
       rows.insert(rows.begin(), row("gp", *report.gp));
       certainty = certainty_of("gp", *report.gp_calibration);
+    }
+    if (report.stack) {
+      rows.insert(rows.begin(), row("stack", *report.stack));
+      certainty = certainty_of("stack", *report.stack_calibration) + certainty;
     }
     if (report.transfer) {
       rows = {row("transfer", *report.transfer), row("gp alone", *report.gp),

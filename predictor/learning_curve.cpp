@@ -43,11 +43,12 @@ Frame frame_of(const std::vector<LearningCurve>& curves) {
       {std::log10(least) - margin, std::log10(most) + margin, kHeight - kBottom, kTop + kBottom - kHeight}};
 }
 
-// 1, 2 and 5 times powers of ten within the axis.
+// 1, 2 and 5 times powers of ten within the axis, or more where it is less than a decade.
 std::vector<double> ticks(const svg::Axis& axis) {
-  std::vector<double> all;
+  std::vector<double> all, digits = {1, 2, 5};
+  if (axis.high - axis.low < 1) digits = {1, 2, 3, 4, 5, 7};
   for (double decade = std::floor(axis.low); decade <= axis.high; ++decade)
-    for (const double digit : {1., 2., 5.})
+    for (const double digit : digits)
       if (const double at = std::log10(digit) + decade; at >= axis.low && at <= axis.high)
         all.push_back(digit * std::pow(10, decade));
   return all;

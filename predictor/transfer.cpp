@@ -19,10 +19,10 @@ using Sources = std::vector<std::shared_ptr<const Regressor>>;
 constexpr double kFloor =
     0.1;  // of a source's least prediction for the rows fitted: what is below is no cost
 
-std::vector<std::vector<double>> predictions(const FeatureMatrix& x, const Sources& sources) {
+FeatureMatrix extended(const FeatureMatrix& x, const Sources& sources, const std::vector<double>& floors) {
   std::vector<std::vector<double>> predicted;
   for (const auto& source : sources) predicted.push_back(source->predict(x));
-  return predicted;
+  return with_predictions(x, predicted, floors);
 }
 
 Device device_of(const Regressor& r) {
@@ -86,7 +86,7 @@ Tensor TransferRegressor::record(Tensor x) const {
 }
 
 std::vector<CostDistribution> TransferRegressor::distribution(const FeatureMatrix& x) const {
-  return model_->distribution(with_predictions(x, predictions(x, sources_), floors_));
+  return model_->distribution(extended(x, sources_, floors_));
 }
 
 nlohmann::json TransferRegressor::configuration() const {
