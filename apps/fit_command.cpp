@@ -94,7 +94,8 @@ class FitCommand : public Command {
                    "share of the architectures held out for the report")
         ->check(CLI::Range(0.01, 0.9))
         ->option_text("X [0.2]");
-    app.add_option("--epochs", epochs_, "epochs of the training of a network")
+    app.add_option("--epochs", epochs_,
+                   "epochs of the training of a network; fewer beyond 10,000 architectures unless given")
         ->check(CLI::PositiveNumber)
         ->option_text(fmt::format("N [{}]", MlpOptions().epochs));
     app.add_option("--hidden", hidden_, "widths of the hidden layers")
@@ -137,7 +138,10 @@ class FitCommand : public Command {
       save_predictor(out_, *fitted.model, {context, encoding_names(space), fitted.report});
       return describe("transfer", context, rows, fitted.report);
     }
-    if (epochs_ > 0) options_.mlp.epochs = epochs_;
+    if (epochs_ > 0) {
+      options_.mlp.epochs = epochs_;
+      options_.mlp.most_row_visits = 0;  // as many as asked for
+    }
     if (!hidden_.empty()) options_.mlp.hidden = hidden_;
     Progress progress("fit", options_.mlp.epochs, {.unit = "epoch"});
     options_.mlp.progress = [&](int epoch, int, double error) {
