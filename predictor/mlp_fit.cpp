@@ -209,7 +209,7 @@ std::vector<double> MlpTrainer::left_out() {
 
 namespace {
 
-std::vector<double> train(MlpRegressor& model, const Dataset& data, const MlpOptions& options) {
+void check_fit(const Dataset& data, const MlpOptions& options) {
   data.check();
   require(data.size() >= kMinRows, "[mlp] {} rows are too few to fit; measure at least {}", data.size(),
           kMinRows);
@@ -217,22 +217,22 @@ std::vector<double> train(MlpRegressor& model, const Dataset& data, const MlpOpt
           "[mlp] needs at least one epoch ({}), batches of one row ({}), a learning rate ({}) and a patience "
           "({}) above 0",
           options.epochs, options.batch, options.learning_rate, options.patience);
-  MlpTrainer trainer(model, data, options);
-  trainer.train();
-  return trainer.left_out();
 }
 
 }  // namespace
 
 FittedMlp fit_mlp_leaving_out(const Dataset& data, const MlpOptions& options, Device device) {
+  check_fit(data, options);
   auto model = std::make_shared<MlpRegressor>(data.features.columns, options, device);
-  std::vector<double> left_out = train(*model, data, options);
-  return {std::move(model), std::move(left_out)};
+  MlpTrainer trainer(*model, data, options);
+  trainer.train();
+  return {std::move(model), trainer.left_out()};
 }
 
 std::unique_ptr<MlpRegressor> fit_mlp(const Dataset& data, const MlpOptions& options, Device device) {
+  check_fit(data, options);
   auto model = std::make_unique<MlpRegressor>(data.features.columns, options, device);
-  train(*model, data, options);
+  MlpTrainer(*model, data, options).train();
   return model;
 }
 
