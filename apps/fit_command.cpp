@@ -79,13 +79,14 @@ class FitCommand : public Command {
     add_space_option(app, space_);
     app.add_option(
            "--model", model_,
-           fmt::format("gp (a Gaussian process on operations, counts and what is live; says how certain it "
-                       "is), mlp (several small networks on top of the additive fit), paper (the one plain "
-                       "network of Latency-Aware DARTS), additive (a cost for each operation of each edge), "
-                       "or auto: gp, but mlp beyond {} architectures or where 200 held-out ones say that it "
-                       "is better",
-                       kMostGpRows))
-        ->check(CLI::IsMember({"auto", "gp", "mlp", "paper", "additive"}))
+           fmt::format(
+               "gp (a Gaussian process on operations, counts and what is live; says how certain it "
+               "is), stack (the same on top of the mlp, for {} architectures and more), mlp (several "
+               "small networks on top of the additive fit), paper (the one plain network of "
+               "Latency-Aware DARTS), additive (a cost for each operation of each edge), or auto: gp, "
+               "or stack where that is better on architectures left out",
+               kMinStackRows))
+        ->check(CLI::IsMember({"auto", "gp", "stack", "mlp", "paper", "additive"}))
         ->option_text("NAME [auto]");
     app.add_option(
            "--from", from_,
@@ -97,7 +98,8 @@ class FitCommand : public Command {
                    "share of the architectures held out for the report")
         ->check(CLI::Range(0.01, 0.9))
         ->option_text("X [0.2]");
-    app.add_option("--epochs", epochs_, "epochs of the training of a network")
+    app.add_option("--epochs", epochs_,
+                   "epochs of the training of a network; fewer beyond 10,000 architectures unless given")
         ->check(CLI::PositiveNumber)
         ->option_text(fmt::format("N [{}]", MlpOptions().epochs));
     app.add_option("--hidden", hidden_, "widths of the hidden layers")
@@ -141,9 +143,6 @@ class FitCommand : public Command {
     const std::vector<Measurement> rows = store.rows(filter);
     const Dataset data = measured_dataset(rows, space);
 
-    require(model_ != "gp" || data.size() <= kMostGpRows,
-            "[fit] --model gp takes at most {} architectures, '{}' holds {}; use --model mlp", kMostGpRows,
-            db_, data.size());
     if (model_ == "paper") options_.mlp = MlpOptions::paper();
     options_.gp.progress = [](int, int) {
       if (interrupted()) throw Interrupted("interrupted; no predictor was written");
@@ -154,7 +153,10 @@ class FitCommand : public Command {
       save_predictor(out_, *fitted.model, {context, encoding_names(space), fitted.report});
       return describe("transfer", context, rows, fitted.report);
     }
-    if (epochs_ > 0) options_.mlp.epochs = epochs_;
+    if (epochs_ > 0) {
+      options_.mlp.epochs = epochs_;
+      options_.mlp.most_row_visits = 0;  // as many as asked for
+    }
     if (!hidden_.empty()) options_.mlp.hidden = hidden_;
     Progress progress("fit", options_.mlp.epochs, {.unit = "epoch"});
     options_.mlp.progress = [&](int epoch, int, double error) {
@@ -198,6 +200,10 @@ class FitCommand : public Command {
     if (report.gp) {
       rows.insert(rows.begin(), row("gp", *report.gp));
       certainty = certainty_of("gp", *report.gp_calibration);
+    }
+    if (report.stack) {
+      rows.insert(rows.begin(), row("stack", *report.stack));
+      certainty = certainty_of("stack", *report.stack_calibration) + certainty;
     }
     if (report.transfer) {
       rows = {row("transfer", *report.transfer), row("gp alone", *report.gp),

@@ -7,6 +7,8 @@
 #include <map>
 #include <vector>
 
+#include "core/svg.h"
+
 namespace ladarts {
 
 namespace {
@@ -15,41 +17,18 @@ constexpr double kWidth = 860, kHeight = 560, kLeft = 70, kRight = 200, kTop = 5
 constexpr const char* kColours[] = {"#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd",
                                     "#8c564b", "#e377c2", "#7f7f7f", "#bcbd22", "#17becf"};
 
-std::string escaped(const std::string& text) {
-  std::string out;
-  for (const char c : text) {
-    if (c == '<') {
-      out += "&lt;";
-    } else if (c == '&') {
-      out += "&amp;";
-    } else {
-      out += c;
-    }
-  }
-  return out;
+using svg::Axis;
+
+// Over whole decades.
+Axis decades(double least, double most, double start, double length) {
+  const double low = std::floor(std::log10(least));
+  return {low, std::max(low + 1, std::ceil(std::log10(most))), start, length};
 }
-
-// A logarithmic axis over whole decades.
-struct Axis {
-  double low, high;      // log10
-  double start, length;  // pixels; negative length: upwards
-
-  Axis(double least, double most, double start_, double length_)
-      : low(std::floor(std::log10(least))),
-        high(std::max(low + 1, std::ceil(std::log10(most)))),
-        start(start_),
-        length(length_) {}
-  double at(double value) const { return start + (std::log10(value) - low) / (high - low) * length; }
-};
 
 struct Dot {
   double intensity, gflops, us;
   std::string op, title;
 };
-
-std::string text_at(double x, double y, const std::string& text, const char* more = "") {
-  return fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" {}>{}</text>\n", x, y, more, escaped(text));
-}
 
 std::string grid(const Axis& x, const Axis& y) {
   std::string out;
@@ -58,16 +37,16 @@ std::string grid(const Axis& x, const Axis& y) {
     const double at = x.at(std::pow(10, d));
     out += fmt::format("<line x1=\"{0:.1f}\" x2=\"{0:.1f}\" y1=\"{1}\" y2=\"{2}\" class=\"grid\"/>\n", at,
                        kTop, bottom);
-    out += text_at(at, bottom + 18, fmt::format("{:g}", std::pow(10, d)), "text-anchor=\"middle\"");
+    out += svg::text(at, bottom + 18, fmt::format("{:g}", std::pow(10, d)), "text-anchor=\"middle\"");
   }
   for (double d = y.low; d <= y.high; ++d) {
     const double at = y.at(std::pow(10, d));
     out += fmt::format("<line y1=\"{0:.1f}\" y2=\"{0:.1f}\" x1=\"{1}\" x2=\"{2}\" class=\"grid\"/>\n", at,
                        kLeft, right);
-    out += text_at(kLeft - 8, at + 4, fmt::format("{:g}", std::pow(10, d)), "text-anchor=\"end\"");
+    out += svg::text(kLeft - 8, at + 4, fmt::format("{:g}", std::pow(10, d)), "text-anchor=\"end\"");
   }
-  out += text_at((kLeft + right) / 2, bottom + 38, "FLOPs per byte moved", "text-anchor=\"middle\"");
-  return out + text_at(kLeft - 8, kTop - 12, "GFLOP/s", "text-anchor=\"end\"");
+  out += svg::text((kLeft + right) / 2, bottom + 38, "FLOPs per byte moved", "text-anchor=\"middle\"");
+  return out + svg::text(kLeft - 8, kTop - 12, "GFLOP/s", "text-anchor=\"end\"");
 }
 
 std::string roof(const Axis& x, const Axis& y, const MachinePeak& peak) {
@@ -79,10 +58,10 @@ std::string roof(const Axis& x, const Axis& y, const MachinePeak& peak) {
                      x.at(from), y.at(from * peak.copy_gbs), x.at(ridge),
                      y.at(std::min(peak.gflops, ridge * peak.copy_gbs)), x.at(right),
                      y.at(std::min(peak.gflops, right * peak.copy_gbs))) +
-         text_at(x.at(right) - 6, y.at(peak.gflops) - 8, fmt::format("{:.0f} GFLOP/s", peak.gflops),
-                 "text-anchor=\"end\"") +
-         text_at(x.at(from) + 26, y.at(from * peak.copy_gbs) + 2,
-                 fmt::format("copies {:.1f} GB/s", peak.copy_gbs));
+         svg::text(x.at(right) - 6, y.at(peak.gflops) - 8, fmt::format("{:.0f} GFLOP/s", peak.gflops),
+                   "text-anchor=\"end\"") +
+         svg::text(x.at(from) + 26, y.at(from * peak.copy_gbs) + 2,
+                   fmt::format("copies {:.1f} GB/s", peak.copy_gbs));
 }
 
 std::string dots(const std::vector<Dot>& all, const Axis& x, const Axis& y) {
@@ -96,12 +75,12 @@ std::string dots(const std::vector<Dot>& all, const Axis& x, const Axis& y) {
         "<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"{:.1f}\" fill=\"{}\" "
         "class=\"op\"><title>{}</title></circle>\n",
         x.at(d.intensity), y.at(d.gflops), 2.5 + 9 * std::sqrt(d.us / longest), colours[d.op],
-        escaped(d.title));
+        svg::escaped(d.title));
   double line = kTop + 40;
   for (const auto& [op, colour] : colours) {
     out += fmt::format("<circle cx=\"{}\" cy=\"{}\" r=\"5\" fill=\"{}\" class=\"op\"/>\n",
                        kWidth - kRight + 20, line - 4, colour);
-    out += text_at(kWidth - kRight + 32, line, op);
+    out += svg::text(kWidth - kRight + 32, line, op);
     line += 18;
   }
   return out;
@@ -133,20 +112,16 @@ std::string roofline_svg(const ProgramProfile& profile, const MachinePeak& peak,
     least_y = std::min(least_y, d.gflops);
     most_y = std::max(most_y, d.gflops);
   }
-  const Axis x(least_x, most_x, kLeft, kWidth - kRight - kLeft),
-      y(least_y, most_y, kHeight - kBottom, kTop + kBottom - kHeight);
-  std::string out = fmt::format(
-      "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{0}\" height=\"{1}\" viewBox=\"0 0 {0} {1}\">\n"
-      "<style>text {{ font: 12px sans-serif }} .grid {{ stroke: #ddd }} .op {{ fill-opacity: 0.55 }} .roof "
-      "{{ "
-      "stroke: #000; stroke-width: 2; fill: none }}</style>\n<rect width=\"{0}\" height=\"{1}\" "
-      "fill=\"#fff\"/>\n",
-      kWidth, kHeight);
-  out += text_at(kLeft, 22, title) + grid(x, y) + roof(x, y, peak) + dots(all, x, y);
+  const Axis x = decades(least_x, most_x, kLeft, kWidth - kRight - kLeft),
+             y = decades(least_y, most_y, kHeight - kBottom, kTop + kBottom - kHeight);
+  std::string out = svg::begin(kWidth, kHeight,
+                               ".grid { stroke: #ddd } .op { fill-opacity: 0.55 } .roof { stroke: #000; "
+                               "stroke-width: 2; fill: none }");
+  out += svg::text(kLeft, 22, title) + grid(x, y) + roof(x, y, peak) + dots(all, x, y);
   if (others > 0)
-    out += text_at(kLeft, kHeight - 14,
-                   fmt::format("{} ops without arithmetic, {:.1f} us of {:.1f}, are not drawn", others,
-                               others_us, profile.nodes_us()));
+    out += svg::text(kLeft, kHeight - 14,
+                     fmt::format("{} ops without arithmetic, {:.1f} us of {:.1f}, are not drawn", others,
+                                 others_us, profile.nodes_us()));
   return out + "</svg>";
 }
 

@@ -10,9 +10,6 @@ namespace ladarts {
 
 namespace {
 
-// With fewer held-out rows the Gaussian process is taken without asking them which model is better.
-constexpr int64_t kRowsThatTell = 200;
-
 double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
@@ -26,6 +23,12 @@ void to_json(nlohmann::json& j, const FitReport& r) {
     j["transfer"] = *r.transfer;
     j["transfer_within_one_deviation"] = r.transfer_calibration->within_one;
     j["transfer_within_two_deviations"] = r.transfer_calibration->within_two;
+  }
+  if (r.stack) {
+    j["stack"] = *r.stack;
+    j["stack_seconds"] = r.stack_seconds;
+    j["stack_within_one_deviation"] = r.stack_calibration->within_one;
+    j["stack_within_two_deviations"] = r.stack_calibration->within_two;
   }
   if (!r.gp) return;
   j["gp"] = *r.gp;
@@ -47,6 +50,12 @@ void from_json(const nlohmann::json& j, FitReport& r) {
     r.transfer_calibration = {j.at("transfer_within_one_deviation").get<double>(),
                               j.at("transfer_within_two_deviations").get<double>()};
   }
+  if (j.contains("stack")) {
+    r.stack = j.at("stack").get<ErrorReport>();
+    j.at("stack_seconds").get_to(r.stack_seconds);
+    r.stack_calibration = {j.at("stack_within_one_deviation").get<double>(),
+                           j.at("stack_within_two_deviations").get<double>()};
+  }
   if (!j.contains("gp")) return;
   r.gp = j.at("gp").get<ErrorReport>();
   j.at("gp_seconds").get_to(r.gp_seconds);
@@ -58,6 +67,7 @@ const ErrorReport& FitReport::of(std::string_view kind) const {
   if (kind == "mlp") return mlp;
   if (kind == "additive") return additive;
   if (kind == "gp" && gp) return *gp;
+  if (kind == "stack" && stack) return *stack;
   if (kind == "transfer" && transfer) return *transfer;
   fail("[predictor] its report has no errors of a model '{}'", kind);
 }
@@ -79,15 +89,14 @@ Calibration calibration(std::span<const CostDistribution> predicted, std::span<c
 const Regressor& FitResult::model(std::string_view name) const {
   if (name == "additive") return *additive;
   if (name == "mlp" || name == "paper") return *mlp;
-  if (name == "auto") {
-    const bool can_tell = report.n_test >= kRowsThatTell;
-    const bool mlp_is_better =
-        !gp || (can_tell && report.mlp.mean_relative_error < report.gp->mean_relative_error);
-    return mlp_is_better ? static_cast<const Regressor&>(*mlp) : *gp;
+  if (name == "auto") return stack ? static_cast<const Regressor&>(*stack) : *gp;
+  if (name == "stack") {
+    require(stack != nullptr,
+            "[fit] no stack: the Gaussian process is as good on these rows, or there are fewer than {}",
+            kMinStackRows);
+    return *stack;
   }
-  require(name == "gp", "[fit] unknown model '{}'; known are auto, gp, mlp, paper and additive", name);
-  require(gp != nullptr, "[fit] a Gaussian process takes {} to {} rows; use --model mlp", kMinGpRows,
-          kMostGpRows);
+  require(name == "gp", "[fit] unknown model '{}'; known are auto, gp, stack, mlp, paper and additive", name);
   return *gp;
 }
 
@@ -107,17 +116,28 @@ FitResult fit_predictors(const Dataset& data, const FitOptions& options, Device 
   result.additive = fit_additive(train, additive, device);
   result.report.additive_seconds = seconds_since(start);
   start = std::chrono::steady_clock::now();
-  result.mlp = fit_mlp(train, mlp, device);
+  FittedMlp fitted_mlp = fit_mlp_leaving_out(train, mlp, device);
+  result.mlp = fitted_mlp.model;
   result.report.mlp_seconds = seconds_since(start);
   result.report.additive = error_report(result.additive->predict(test.features), test.costs);
   result.report.mlp = error_report(result.mlp->predict(test.features), test.costs);
-  if (data.size() > kMostGpRows) return result;
   start = std::chrono::steady_clock::now();
-  result.gp = fit_gp(train, gp, device);
+  FittedGp fitted_gp = fit_gp_leaving_out(train, gp, device);
   result.report.gp_seconds = seconds_since(start);
-  result.report.gp = error_report(result.gp->predict(test.features), test.costs);
-  result.report.gp_calibration = calibration(result.gp->distribution(test.features), test.costs);
+  result.report.gp = error_report(fitted_gp.model->predict(test.features), test.costs);
+  result.report.gp_calibration = calibration(fitted_gp.model->distribution(test.features), test.costs);
   result.gp = fit_gp(data, gp, device);
+  if (mlp.members < 2 || train.size() < kMinStackRows) return result;
+
+  start = std::chrono::steady_clock::now();
+  const FittedStack stack = fit_stack(train, fitted_mlp, gp, device);
+  if (!is_better(stack, fitted_gp)) return result;
+  result.report.stack_seconds = seconds_since(start);
+  result.report.stack = error_report(stack.model->predict(test.features), test.costs);
+  result.report.stack_calibration = calibration(stack.model->distribution(test.features), test.costs);
+  if (options.mlp.progress)  // told of one fit from beginning to end, it can still interrupt this one
+    mlp.progress = [&](int, int epochs, double error) { options.mlp.progress(epochs, epochs, error); };
+  result.stack = fit_stack(data, fit_mlp_leaving_out(data, mlp, device), gp, device).model;
   return result;
 }
 

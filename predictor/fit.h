@@ -10,7 +10,7 @@
 #include "predictor/gp.h"
 #include "predictor/metrics.h"
 #include "predictor/mlp.h"
-#include "predictor/transfer.h"
+#include "predictor/stack.h"
 
 namespace ladarts {
 
@@ -31,12 +31,15 @@ Calibration calibration(std::span<const CostDistribution> predicted, std::span<c
 struct FitReport {
   int64_t n_train = 0, n_test = 0;
   ErrorReport mlp, additive;      // on the held-out rows
-  std::optional<ErrorReport> gp;  // absent beyond kMostGpRows and in files of before there was one
+  std::optional<ErrorReport> gp;  // absent in files of before there was one
   std::optional<Calibration> gp_calibration;
+  std::optional<ErrorReport> stack;  // where the default for the rows fitted is a stack
+  std::optional<Calibration> stack_calibration;
   std::optional<ErrorReport>
       transfer;  // of fit_from(); then all errors are of cross-validation, and mlp is empty
   std::optional<Calibration> transfer_calibration;
   double mlp_seconds = 0, additive_seconds = 0, gp_seconds = 0;
+  double stack_seconds = 0;  // beside the MLP's; of the choice too
 
   // Of this kind of regressor. Throws Error for one that has no errors here.
   const ErrorReport& of(std::string_view kind) const;
@@ -46,15 +49,15 @@ void to_json(nlohmann::json& j, const FitReport& r);
 void from_json(const nlohmann::json& j, FitReport& r);
 
 struct FitResult {
-  std::unique_ptr<MlpRegressor> mlp;
+  std::shared_ptr<MlpRegressor> mlp;
   std::unique_ptr<AdditiveRegressor> additive;
-  // Fitted again on all rows after the report: it needs no held-out rows to know where to stop. Null where
-  // there are more than it takes.
+  // Fitted again on all rows after the report: they need no held-out rows to know where to stop.
   std::unique_ptr<GpRegressor> gp;
+  std::unique_ptr<StackRegressor> stack;  // null where the Gaussian process is as good
   FitReport report;
 
-  // "auto" (the Gaussian process, unless 200 or more held-out rows say that the MLP is better or there are
-  // too many for it), "gp", "mlp", "paper" or "additive". Throws Error for gp where there is none.
+  // "auto" (fit_default()'s: the stack where there is one, else the Gaussian process), "gp", "stack", "mlp",
+  // "paper" or "additive". Throws Error for a stack where there is none.
   const Regressor& model(std::string_view name) const;
 };
 

@@ -70,28 +70,39 @@ class GpRegressor : public Regressor {
   mutable std::unique_ptr<Host> host_;
 };
 
+// Takes time with the cube of the rows, and memory for two matrices of 8 bytes a value.
+inline constexpr int64_t kMinGpRows = 5, kMostGpRows = 6000;
+
 struct GpOptions {
   FeatureExpansion expansion;  // without inputs: the features as they are
-  // Rows that the covariance's constants are fitted on; all are used for the predictions. Work grows with the
-  // cube.
+  // Of more rows so many are taken, chosen by the seed. Files, memory and a search's steps grow with them.
+  int64_t most_rows = 2000;
+  // Rows that the covariance's constants are fitted on; all taken are used for the predictions.
   int64_t tuning_rows = 300;
   int iterations = 60;
   // Rows far from what the others predict of them count less, as if noise were Student's t of so many degrees
   // of freedom; weights are set so many times.
   double noise_freedom = 4;
   int robust_rounds = 2;
-  uint64_t seed = 0;  // of the rows for tuning
+  // Up to so many rows deviations are checked on so many held-out folds (predictor/gp_calibration.h); 0
+  // folds: never. Takes as many more fits.
+  int64_t calibration_rows = 100;
+  int calibration_folds = 5;
+  uint64_t seed = 0;  // of the choices of rows
   std::function<void(int step, int steps)> progress = {};
 };
-
-inline constexpr int64_t kMinGpRows = 5;
-inline constexpr int64_t kMostGpRows = 6000;  // memory: two matrices of 8 bytes a value; use the MLP beyond
 
 // Of a configuration(), its weights to be filled in.
 std::unique_ptr<GpRegressor> make_gp(const nlohmann::json& configuration, Device device = {});
 
+struct FittedGp {
+  std::unique_ptr<GpRegressor> model;
+  double left_out_error = 0;  // mean relative error of its rows, each predicted from the others
+};
+
 // The same data and options give the same bits for any number of threads. Throws Error for fewer than
-// kMinGpRows or more than kMostGpRows rows.
+// kMinGpRows rows.
+FittedGp fit_gp_leaving_out(const Dataset& data, const GpOptions& options = {}, Device device = {});
 std::unique_ptr<GpRegressor> fit_gp(const Dataset& data, const GpOptions& options = {}, Device device = {});
 
 }  // namespace ladarts

@@ -6,6 +6,7 @@
 #include "core/philox.h"
 #include "predictor/dense.h"
 #include "predictor/gp.h"
+#include "predictor/gp_calibration.h"
 #include "predictor/gp_tuning.h"
 
 namespace ladarts {
@@ -166,9 +167,9 @@ class GpFit {
     return sum / double(predicted.size());
   }
 
-  // `unit`: the cost that counts as 1 in the rows.
+  // `unit`: the cost that counts as 1 in the rows. `stretch`: of deviations, beside their own calibration.
   std::unique_ptr<GpRegressor> regressor(const FeatureExpansion& expansion, const Standard& standard,
-                                         double unit, Device device) const {
+                                         double unit, double stretch, Device device) const {
     auto model = std::make_unique<GpRegressor>(expansion, rows_.n, link_, device);
     const GpKernel k = kernel();
     const size_t f = standard.shift.size(), n = size_t(rows_.n);
@@ -201,7 +202,7 @@ class GpFit {
     std::vector<double> c(GpRegressor::constant_count);
     c[GpRegressor::mean_bias] = bias;
     c[GpRegressor::rbf] = k.rbf;
-    c[GpRegressor::deviation] = out * calibration();
+    c[GpRegressor::deviation] = out * stretch * calibration();
     c[GpRegressor::new_noise] =
         constants_.noise() / mean_weight_ / (link_ == CostLink::linear ? cost_unit * cost_unit : 1.0);
     fill(model->constants_, c);
@@ -263,31 +264,33 @@ Rows rows_of(const FeatureMatrix& x, const std::vector<double>& costs, const Sta
   return rows;
 }
 
-Dataset tuning_rows(const Dataset& data, const GpOptions& options) {
-  if (data.size() <= options.tuning_rows) return data;
+Dataset some_rows(const Dataset& data, int64_t count, uint64_t seed, uint64_t stream) {
+  if (data.size() <= count) return data;
   std::vector<int64_t> order(static_cast<size_t>(data.size()));
   std::iota(order.begin(), order.end(), int64_t(0));
-  Random random(options.seed, 71);
+  Random random(seed, stream);
   for (size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[random.below(uint32_t(i))]);
-  order.resize(size_t(options.tuning_rows));
+  order.resize(size_t(count));
   std::sort(order.begin(), order.end());
   return data.subset(order);
 }
 
 }  // namespace
 
-std::unique_ptr<GpRegressor> fit_gp(const Dataset& data, const GpOptions& options, Device device) {
-  data.check();
-  require(data.size() >= kMinGpRows && data.size() <= kMostGpRows,
-          "[gp] {} rows; a Gaussian process takes {} to {}{}", data.size(), kMinGpRows, kMostGpRows,
-          data.size() > kMostGpRows ? ": use the mlp for so many" : ": measure more");
+FittedGp fit_gp_leaving_out(const Dataset& all, const GpOptions& options, Device device) {
+  all.check();
+  require(all.size() >= kMinGpRows, "[gp] {} rows; a Gaussian process takes {} or more: measure more",
+          all.size(), kMinGpRows);
+  require(options.most_rows >= kMinGpRows && options.most_rows <= kMostGpRows,
+          "[gp] at most {} rows; choose {} to {}", options.most_rows, kMinGpRows, kMostGpRows);
+  const Dataset data = some_rows(all, options.most_rows, options.seed, 72);
   const FeatureExpansion expansion =
       options.expansion.inputs > 0 ? options.expansion : FeatureExpansion::identity(data.features.columns);
   const FeatureMatrix expanded = expansion.apply(data.features);
   const Standard standard = standardisation(expanded, expansion.groups);
   const double unit = quantile(data.costs, 0.5);
   const Rows rows = rows_of(expanded, data.costs, standard, unit);
-  const Dataset part_data = tuning_rows({expanded, data.costs, {}}, options);
+  const Dataset part_data = some_rows({expanded, data.costs, {}}, options.tuning_rows, options.seed, 71);
   const Rows part = rows_of(part_data.features, part_data.costs, standard, unit);
   ThreadPool& pool = ThreadPool::global();
   const GpTuning tuning(part.x, part.n, expansion.groups, pool);
@@ -315,7 +318,11 @@ std::unique_ptr<GpRegressor> fit_gp(const Dataset& data, const GpOptions& option
     pilot = fit.left_out();
   }
   const GpFit& best = fits[fits[1].left_out_error() <= fits[0].left_out_error()];
-  if (part.n == rows.n) return best.regressor(expansion, standard, unit, device);
+  auto result = [&](const GpFit& fit) {
+    const double stretch = held_out_stretch(data, options);
+    return FittedGp{fit.regressor(expansion, standard, unit, stretch, device), fit.left_out_error()};
+  };
+  if (part.n == rows.n) return result(best);
   GpFit whole(rows, expansion.groups, &best == &fits[1] ? CostLink::linear : CostLink::log, pool);
   whole.set_constants(best.constants());
   whole.set_weights(rows.costs);
@@ -325,7 +332,11 @@ std::unique_ptr<GpRegressor> fit_gp(const Dataset& data, const GpOptions& option
     whole.set_weights(whole.left_out(), options.noise_freedom);
     whole.condition();
   }
-  return whole.regressor(expansion, standard, unit, device);
+  return result(whole);
+}
+
+std::unique_ptr<GpRegressor> fit_gp(const Dataset& data, const GpOptions& options, Device device) {
+  return fit_gp_leaving_out(data, options, device).model;
 }
 
 }  // namespace ladarts

@@ -22,6 +22,9 @@ struct MlpOptions {
   double validation_fraction = 0.15;
 
   int epochs = 150;
+  // Epochs are fewer where rows * epochs would be more, but ten at least; 0: never fewer. 100,000 rows then
+  // take fifteen.
+  int64_t most_row_visits = 1'500'000;
   int batch = 64;
   float learning_rate = 3e-3f;  // Adam, cosine to zero over the epochs
   float weight_decay = 1e-4f;   // L2 on the hidden layers, added to the gradient
@@ -68,5 +71,13 @@ inline constexpr int64_t kMinRows = 10;  // for a fit
 // bits for any number of threads. Throws Error for fewer than kMinRows rows.
 std::unique_ptr<MlpRegressor> fit_mlp(const Dataset& data, const MlpOptions& options = {},
                                       Device device = {});
+
+struct FittedMlp {
+  std::shared_ptr<MlpRegressor> model;
+  // Of each row, by the member that left it out: what the model would say of rows like these, had it fewer
+  // members. Empty for a single member, which leaves out only some.
+  std::vector<double> left_out;
+};
+FittedMlp fit_mlp_leaving_out(const Dataset& data, const MlpOptions& options = {}, Device device = {});
 
 }  // namespace ladarts

@@ -19,11 +19,13 @@ class MlpTrainer {
  public:
   MlpTrainer(MlpRegressor& model, const Dataset& data, const MlpOptions& options);
   void train();
+  std::vector<double> left_out();  // after training
 
  private:
   struct Member {
     Split rows;                                        // test: the rows that choose its weights
     Storage check_features, check_costs, check_error;  // (V, F), (V, 1), (1)
+    Storage check_predicted;                           // (V, 1)
     double best_error = std::numeric_limits<double>::infinity();
     Random order{0};
   };
@@ -110,6 +112,7 @@ void MlpTrainer::record_check() {
     m.check_costs = scratch(Shape{rows, 1});
     gather(m.rows.test, 0, m.check_features, m.check_costs);
     const Tensor y = model_.record_units(model_.record_member(int(k), graph.leaf(m.check_features)));
+    m.check_predicted = graph.bind_output(y);
     m.check_error = graph.bind_output(relative_error_loss(y, graph.leaf(m.check_costs)));
   }
   check_ = compile(graph, {.pool = pool()});
@@ -170,15 +173,20 @@ bool MlpTrainer::check_members() {
 void MlpTrainer::train() {
   best_.resize(members_.size());
   check_members();  // the start counts: an exactly additive cost needs no training
-  const CosineSchedule schedule{.start = options_.learning_rate, .end = 0, .epochs = options_.epochs};
-  for (int epoch = 0, last_better = 0; epoch < options_.epochs; ++epoch) {
+  constexpr int64_t kFewestEpochs = 10;
+  int epochs = options_.epochs;
+  if (options_.most_row_visits > 0)
+    epochs = int(std::min<int64_t>(
+        epochs, std::max(kFewestEpochs, options_.most_row_visits / std::max<int64_t>(data_.size(), 1))));
+  const CosineSchedule schedule{.start = options_.learning_rate, .end = 0, .epochs = epochs};
+  for (int epoch = 0, last_better = 0; epoch < epochs; ++epoch) {
     step_->learning_rate.set(float(learning_rate(schedule, epoch)));
     run_epoch();
     if (check_members()) last_better = epoch;
     if (options_.progress) {
       double error = 0;
       for (const Member& m : members_) error += m.best_error / double(members_.size());
-      options_.progress(epoch + 1, options_.epochs, error);
+      options_.progress(epoch + 1, epochs, error);
     }
     if (epoch - last_better >= options_.patience) break;
   }
@@ -188,7 +196,20 @@ void MlpTrainer::train() {
   }
 }
 
-std::unique_ptr<MlpRegressor> fit_mlp(const Dataset& data, const MlpOptions& options, Device device) {
+std::vector<double> MlpTrainer::left_out() {
+  if (members_.size() == 1) return {};
+  check_->run();
+  std::vector<double> predicted(static_cast<size_t>(data_.size()));
+  for (const Member& m : members_) {
+    const std::vector<float> values = m.check_predicted.to_vector();
+    for (size_t i = 0; i < values.size(); ++i) predicted[size_t(m.rows.test[i])] = double(values[i]);
+  }
+  return predicted;
+}
+
+namespace {
+
+void check_fit(const Dataset& data, const MlpOptions& options) {
   data.check();
   require(data.size() >= kMinRows, "[mlp] {} rows are too few to fit; measure at least {}", data.size(),
           kMinRows);
@@ -196,6 +217,20 @@ std::unique_ptr<MlpRegressor> fit_mlp(const Dataset& data, const MlpOptions& opt
           "[mlp] needs at least one epoch ({}), batches of one row ({}), a learning rate ({}) and a patience "
           "({}) above 0",
           options.epochs, options.batch, options.learning_rate, options.patience);
+}
+
+}  // namespace
+
+FittedMlp fit_mlp_leaving_out(const Dataset& data, const MlpOptions& options, Device device) {
+  check_fit(data, options);
+  auto model = std::make_shared<MlpRegressor>(data.features.columns, options, device);
+  MlpTrainer trainer(*model, data, options);
+  trainer.train();
+  return {std::move(model), trainer.left_out()};
+}
+
+std::unique_ptr<MlpRegressor> fit_mlp(const Dataset& data, const MlpOptions& options, Device device) {
+  check_fit(data, options);
   auto model = std::make_unique<MlpRegressor>(data.features.columns, options, device);
   MlpTrainer(*model, data, options).train();
   return model;

@@ -62,9 +62,10 @@ std::unique_ptr<Regressor> make_regressor(std::string_view kind, const nlohmann:
   if (kind == "additive")
     return std::make_unique<AdditiveRegressor>(std::vector<double>(size_t(features)), 0.0, device);
   if (kind == "gp") return make_gp(configuration, device);
-  if (kind == "transfer") return make_transfer(configuration, device);
+  if (kind == "transfer" || kind == "stack") return make_transfer(kind, configuration, device);
   require(kind == "mlp",
-          "[predictor] unknown kind of regressor '{}'; known are gp, transfer, mlp and additive", kind);
+          "[predictor] unknown kind of regressor '{}'; known are gp, stack, transfer, mlp and additive",
+          kind);
   MlpOptions options;
   options.hidden = configuration.at("hidden").get<std::vector<int>>();
   options.linear_skip = configuration.at("linear_skip").get<bool>();

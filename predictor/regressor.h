@@ -34,7 +34,7 @@ struct RelativeCovariance {
 class Regressor {
  public:
   virtual ~Regressor() = default;
-  virtual std::string_view kind() const = 0;  // "gp", "transfer", "mlp", "additive"
+  virtual std::string_view kind() const = 0;  // "gp", "stack", "transfer", "mlp", "additive"
   virtual int64_t features() const = 0;
 
   // Appends the prediction to features' graph: (N, features()) -> (N, 1), in the unit of the costs that it

@@ -8,6 +8,7 @@
 #include "ops/activations.h"
 #include "ops/arithmetic.h"
 #include "ops/linear.h"
+#include "predictor/stack.h"
 
 namespace ladarts {
 
@@ -18,18 +19,10 @@ using Sources = std::vector<std::shared_ptr<const Regressor>>;
 constexpr double kFloor =
     0.1;  // of a source's least prediction for the rows fitted: what is below is no cost
 
-// The rows with the logarithm of each source's prediction after their features.
 FeatureMatrix extended(const FeatureMatrix& x, const Sources& sources, const std::vector<double>& floors) {
   std::vector<std::vector<double>> predicted;
   for (const auto& source : sources) predicted.push_back(source->predict(x));
-  FeatureMatrix result;
-  for (int64_t i = 0; i < x.rows; ++i) {
-    std::vector<float> row(x.row(i).begin(), x.row(i).end());
-    for (size_t k = 0; k < sources.size(); ++k)
-      row.push_back(float(std::log(std::max(predicted[k][size_t(i)], floors[k]))));
-    result.append(row);
-  }
-  return result;
+  return with_predictions(x, predicted, floors);
 }
 
 Device device_of(const Regressor& r) {
@@ -51,6 +44,18 @@ Tensor placed(Tensor x, int64_t width, int64_t at) {
 }
 
 }  // namespace
+
+FeatureMatrix with_predictions(const FeatureMatrix& x, const std::vector<std::vector<double>>& predicted,
+                               const std::vector<double>& floors) {
+  FeatureMatrix result;
+  for (int64_t i = 0; i < x.rows; ++i) {
+    std::vector<float> row(x.row(i).begin(), x.row(i).end());
+    for (size_t k = 0; k < predicted.size(); ++k)
+      row.push_back(float(std::log(std::max(predicted[k][size_t(i)], floors[k]))));
+    result.append(row);
+  }
+  return result;
+}
 
 TransferRegressor::TransferRegressor(Sources sources, std::vector<double> floors,
                                      std::unique_ptr<GpRegressor> model)
@@ -114,15 +119,18 @@ NamedStorages TransferRegressor::weights() const {
   return all;
 }
 
-std::unique_ptr<TransferRegressor> make_transfer(const nlohmann::json& configuration, Device device) {
+std::unique_ptr<TransferRegressor> make_transfer(std::string_view kind, const nlohmann::json& configuration,
+                                                 Device device) {
   Sources sources;
   std::vector<double> floors;
   for (const auto& s : configuration.at("sources")) {
     sources.push_back(make_regressor(s.at("kind").get<std::string>(), s.at("configuration"), device));
     floors.push_back(s.at("floor").get<double>());
   }
-  return std::make_unique<TransferRegressor>(std::move(sources), std::move(floors),
-                                             make_gp(configuration.at("model"), device));
+  auto model = make_gp(configuration.at("model"), device);
+  if (kind == "stack")
+    return std::make_unique<StackRegressor>(std::move(sources), std::move(floors), std::move(model));
+  return std::make_unique<TransferRegressor>(std::move(sources), std::move(floors), std::move(model));
 }
 
 std::unique_ptr<TransferRegressor> fit_transfer(const Dataset& data, Sources sources,
@@ -130,13 +138,14 @@ std::unique_ptr<TransferRegressor> fit_transfer(const Dataset& data, Sources sou
   data.check();
   require(!sources.empty(), "[transfer] no predictor of another device to start from");
   std::vector<double> floors;
+  std::vector<std::vector<double>> predicted;
   for (const auto& source : sources) {
     require(source->features() == data.features.columns,
             "[transfer] a predictor of {} features as a source for architectures of {}", source->features(),
             data.features.columns);
     require(device_of(*source) == device, "[transfer] the sources must be loaded onto {}", device.str());
-    const std::vector<double> predicted = source->predict(data.features);
-    const double least = *std::min_element(predicted.begin(), predicted.end());
+    const std::vector<double>& of_source = predicted.emplace_back(source->predict(data.features));
+    const double least = *std::min_element(of_source.begin(), of_source.end());
     require(
         least > 0,
         "[transfer] a source predicts {} for one of the measured architectures; it cannot be trusted here",
@@ -144,7 +153,7 @@ std::unique_ptr<TransferRegressor> fit_transfer(const Dataset& data, Sources sou
     floors.push_back(kFloor * least);
   }
   Dataset more = data;
-  more.features = extended(data.features, sources, floors);
+  more.features = with_predictions(data.features, predicted, floors);
   GpOptions gp = options;
   if (gp.expansion.inputs == 0) gp.expansion = FeatureExpansion::identity(data.features.columns);
   gp.expansion = gp.expansion.with_more_inputs(int64_t(sources.size()));

@@ -35,8 +35,14 @@ class TransferRegressor : public Regressor {
   std::unique_ptr<GpRegressor> model_;
 };
 
-// Of a configuration(), its weights to be filled in.
-std::unique_ptr<TransferRegressor> make_transfer(const nlohmann::json& configuration, Device device = {});
+// The rows with one feature more for each source: the logarithm of what it predicts of them, or of its floor
+// where that is higher. predicted: [source][row].
+FeatureMatrix with_predictions(const FeatureMatrix& x, const std::vector<std::vector<double>>& predicted,
+                               const std::vector<double>& floors);
+
+// Of a configuration() of kind "transfer" or "stack", its weights to be filled in.
+std::unique_ptr<TransferRegressor> make_transfer(std::string_view kind, const nlohmann::json& configuration,
+                                                 Device device = {});
 
 // Fits to the new device's measurements; `options.expansion` is that of the architecture's features. Throws
 // Error for no sources, sources of other features, and what fit_gp() refuses.

@@ -4,7 +4,8 @@
 //
 // Every architecture that was not fitted on is tested. Prints a table and, with --json, writes all figures:
 // for each column, model and number of rows the mean over seeds, the half width of its 95% confidence
-// interval, calibration and the worst cases. See benchmarks/predictor/table_reader.h for the forms of tables.
+// interval, calibration and the worst cases; with --svg it draws them. `--draw FILE` draws such figures that
+// are there already. See benchmarks/predictor/table_reader.h for the forms of tables.
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
@@ -13,10 +14,14 @@
 #include <numeric>
 
 #include "benchmarks/predictor/table_reader.h"
+#include "benchmarks/predictor/tables_picture.h"
+#include "core/atomic_file.h"
 #include "core/error.h"
 #include "core/json_file.h"
 #include "core/philox.h"
+#include "core/thread_pool.h"
 #include "predictor/fit.h"
+#include "predictor/stack.h"
 
 using namespace ladarts;
 using benchmarks::CostTable;
@@ -25,11 +30,11 @@ using nlohmann::json;
 namespace {
 
 struct Arguments {
-  std::string csv, json_path;
+  std::string csv, json_path, svg, draw;
   benchmarks::TableOptions table;
-  std::vector<std::string> columns, models = {"gp", "additive", "paper"};
+  std::vector<std::string> columns, models = {"default", "additive", "paper"};
   std::vector<int64_t> rows = {10, 20, 50, 200, 900};
-  int seeds = 5;
+  int seeds = 5, threads = 0;
   int64_t source_rows = 300;
 };
 
@@ -39,6 +44,7 @@ struct Trial {
   ErrorReport errors;
   std::optional<Calibration> calibration;
   double seconds = 0;
+  std::string kind;
   size_t worst = 0;  // row with the largest relative error
   double worst_predicted = 0, worst_measured = 0;
 };
@@ -60,8 +66,8 @@ FeatureExpansion first_groups(FeatureExpansion e, size_t count) {
   return e;
 }
 
-// gp-written does not know what is dead; gp-plain has nothing but the encoding; transfer starts from the
-// other columns.
+// default is gp or, with many rows, a stack; gp-written does not know what is dead; gp-plain has nothing but
+// the encoding; transfer starts from the other columns.
 std::unique_ptr<Regressor> fit(const std::string& model, const Dataset& train, const CostTable& table,
                                const Sources& sources, uint64_t seed) {
   if (model == "additive") return fit_additive(train, {.seed = seed});
@@ -70,6 +76,13 @@ std::unique_ptr<Regressor> fit(const std::string& model, const Dataset& train, c
     options.expansion = table.expansion;
     options.seed = seed;
     return fit_transfer(train, sources, options);
+  }
+  if (model == "default") {
+    GpOptions gp;
+    gp.expansion = table.expansion;
+    MlpOptions mlp;
+    gp.seed = mlp.seed = seed;
+    return fit_default(train, gp, mlp);
   }
   if (model.starts_with("gp")) {
     GpOptions options;
@@ -91,6 +104,7 @@ Trial run(const std::string& model, const CostTable& table, const Dataset& data,
   const auto regressor = fit(model, train, table, sources, seed);
   Trial t;
   t.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  t.kind = regressor->kind();
   const std::vector<double> predicted = regressor->predict(test.features);
   t.errors = error_report(predicted, test.costs);
   if (regressor->gives_deviation()) {  // on up to 1,000: its cost grows with the square of the rows fitted
@@ -145,6 +159,8 @@ json summary(const std::vector<Trial>& trials, const CostTable& table) {
   j["worst"] = {{"architecture", table.architectures[worst.worst]},
                 {"predicted", worst.worst_predicted},
                 {"measured", worst.worst_measured}};
+  for (const Trial& t : trials) j["kinds"].push_back(t.kind);
+  j["seconds"] = mean_and_band(trials, [](const Trial& t) { return t.seconds; });
   j["seeds"] = trials.size();
   return j;
 }
@@ -157,7 +173,7 @@ void print(const std::string& column, int64_t rows, const std::string& model, co
              mean("spearman"));
   if (s.contains("within_one_deviation"))
     fmt::print(" {:6.1f}% {:6.1f}%", 100 * mean("within_one_deviation"), 100 * mean("within_two_deviations"));
-  fmt::print("\n");
+  fmt::print(" {:.1f}s\n", mean("seconds"));
   std::fflush(stdout);
 }
 
@@ -204,6 +220,7 @@ void bench(const Arguments& a) {
         s["model"] = model;
         results["results"].push_back(std::move(s));
         if (!a.json_path.empty()) write_json_file(a.json_path, Json::parse(results.dump()));
+        if (!a.svg.empty()) write_file_atomically(a.svg + ".svg", benchmarks::picture_of(results));
       }
     }
     for (const auto& [model, total] : sum)
@@ -217,12 +234,14 @@ void bench(const Arguments& a) {
 int main(int argc, char** argv) try {
   Arguments a;
   CLI::App app("Errors of the predictors on a public table of measured architectures");
-  app.add_option("csv", a.csv, "table: arch_str, genotype or op0 op1 ..., and columns of costs")->required();
+  app.add_option("csv", a.csv, "table: arch_str, genotype or op0 op1 ..., and columns of costs");
   app.add_option("--column", a.columns, "cost to predict; may be repeated; all without it");
-  app.add_option("--model", a.models,
-                 "gp, gp-written, gp-plain, transfer (from the table's other columns), additive, mlp or "
-                 "paper; may be repeated")
-      ->check(CLI::IsMember({"gp", "gp-written", "gp-plain", "transfer", "additive", "mlp", "paper"}));
+  app.add_option(
+         "--model", a.models,
+         "default (what ladarts fit takes), gp, gp-written, gp-plain, transfer (from the table's other "
+         "columns), additive, mlp or paper; may be repeated")
+      ->check(
+          CLI::IsMember({"gp", "gp-written", "gp-plain", "transfer", "additive", "mlp", "paper", "default"}));
   app.add_option("--source-rows", a.source_rows, "rows of each other column that transfer starts from")
       ->check(CLI::PositiveNumber);
   app.add_option("--rows", a.rows, "rows to fit on; may be repeated");
@@ -231,7 +250,17 @@ int main(int argc, char** argv) try {
                  "table of the same order with output_reachable; rows with 0 are left out");
   app.add_option("--group", a.table.group, "column with the row measured for this one; others are left out");
   app.add_option("--json", a.json_path, "file for all figures");
+  app.add_option("--threads", a.threads, "CPU threads; 0: all");
+  app.add_option("--svg", a.svg, "draw error against rows into this file, `.svg` appended; see --draw");
+  app.add_option("--draw", a.draw, "measure nothing: draw the figures of this JSON file to SVG-TABLE.svg");
   CLI11_PARSE(app, argc, argv);
+  ThreadPool::set_global_threads(a.threads);
+  if (!a.draw.empty()) {
+    require(!a.svg.empty(), "[tables_bench] --draw needs --svg, where the pictures go");
+    benchmarks::draw_results(a.draw, a.svg);
+    return 0;
+  }
+  require(!a.csv.empty(), "[tables_bench] no table; --help tells what one is");
   bench(a);
 } catch (const std::exception& e) {
   fmt::print(stderr, "{}\n", e.what());

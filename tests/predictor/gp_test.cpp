@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "predictor/dense.h"
+#include "predictor/fit.h"
 #include "predictor/gp_tuning.h"
 #include "predictor/lbfgs.h"
 #include "tests/predictor/regressor_support.h"
@@ -223,6 +224,43 @@ TEST_CASE("gp: deviations are those of a direct solve and hold the share that th
   }
 }
 
+TEST_CASE("gp: with few rows deviations are checked on rows that the constants did not see",
+          "[predictor][gp]") {
+  // Over many small fits, since any one may be lucky.
+  GpOptions checked = options_with_counts(), trusting = options_with_counts();
+  trusting.calibration_folds = 0;
+  double within_checked = 0, within_trusting = 0;
+  const Dataset test = noisy(table_costs(300, 2, 3.0), 0.05, 5);
+  constexpr int kFits = 12;
+  for (uint64_t seed = 0; seed < kFits; ++seed) {
+    const Dataset train = noisy(table_costs(12, 10 + seed, 3.0), 0.05, 40 + seed);
+    within_checked +=
+        calibration(fit_gp(train, checked)->distribution(test.features), test.costs).within_one / kFits;
+    within_trusting +=
+        calibration(fit_gp(train, trusting)->distribution(test.features), test.costs).within_one / kFits;
+  }
+  INFO(within_checked << " instead of " << within_trusting);
+  CHECK(within_checked > 0.6);
+  CHECK(std::abs(within_checked - 0.683) < std::abs(within_trusting - 0.683));
+  // Predictions stay what they are.
+  const Dataset train = noisy(table_costs(12, 3), 0.05, 4);
+  CHECK(fit_gp(train, checked)->predict(test.features) == fit_gp(train, trusting)->predict(test.features));
+}
+
+TEST_CASE("gp: of many rows it takes some, and says how well left-out ones are predicted",
+          "[predictor][gp]") {
+  const Dataset train = noisy(table_costs(400, 1, 2.0), 0.04, 3),
+                test = noisy(table_costs(800, 2, 2.0), 0.04, 7);
+  GpOptions options = options_with_counts();
+  options.tuning_rows = 100;
+  options.most_rows = 250;
+  const FittedGp fitted = fit_gp_leaving_out(train, options);
+  CHECK(fitted.model->configuration()["rows"] == 250);
+  CHECK(fitted.left_out_error == Approx(error_of(*fitted.model, test)).epsilon(0.2));
+  options.most_rows = kMostGpRows + 1;
+  CHECK_THROWS_WITH(fit_gp(train, options), ContainsSubstring("choose 5 to 6000"));
+}
+
 TEST_CASE("gp: the same bits for any number of threads, on a part of the rows too", "[predictor][gp]") {
   const Dataset data = noisy(table_costs(170, 6, 2.0), 0.03, 1);
   GpOptions options = options_with_counts();
@@ -304,9 +342,8 @@ TEST_CASE("fit: auto takes the Gaussian process, and the report survives JSON", 
   CHECK(&fitted.model("auto") == fitted.gp.get());
   CHECK(&fitted.model("mlp") == fitted.mlp.get());
   CHECK_THROWS_WITH(fitted.model("oracle"), ContainsSubstring("unknown model 'oracle'"));
-  fitted.report.n_test = 500;  // as if enough rows said so
-  fitted.report.gp->mean_relative_error = 2 * fitted.report.mlp.mean_relative_error;
-  CHECK(&fitted.model("auto") == fitted.mlp.get());
+  CHECK_FALSE(fitted.stack);  // too few rows
+  CHECK_THROWS_WITH(fitted.model("stack"), ContainsSubstring("fewer than 300"));
 
   const nlohmann::json j = fitted.report;
   const auto again = j.get<FitReport>();
@@ -315,8 +352,6 @@ TEST_CASE("fit: auto takes the Gaussian process, and the report survives JSON", 
   nlohmann::json old = j;  // of a file written before there was one
   old.erase("gp");
   CHECK_FALSE(old.get<FitReport>().gp);
-  fitted.gp.reset();
-  CHECK_THROWS_WITH(fitted.model("gp"), ContainsSubstring("--model mlp"));
 }
 
 TEST_CASE("gp: the recorded deviation is the host's, at rows and between them",
