@@ -35,13 +35,12 @@ class CompareAction : public Command {
             {"other", second_},
             {"every_run", to_json(agreement(a, b, CostForm::every_run))},
             {"measured", to_json(agreement(a, b, CostForm::measured))},
-            {"net", to_json(agreement(a, b, CostForm::net))},
             {"corrected", to_json(agreement(a, b, CostForm::corrected))}};
   }
 
   std::string text(const Json& r) const override {
     std::vector<std::vector<std::string>> rows;
-    for (const char* kind : {"every_run", "measured", "net", "corrected"}) {
+    for (const char* kind : {"every_run", "measured", "corrected"}) {
       const Json& a = r[kind];
       rows.push_back(
           {kind, with_separators(a["n"]), fmt::format("{:.4f}", a["spearman"].get<double>()),
@@ -54,10 +53,9 @@ class CompareAction : public Command {
            table({"costs", "architectures", "Spearman", "bias", "median difference", "mean",
                   "95th percentile", "within 5%"},
                  rows) +
-           "\nevery_run: medians over all runs. measured: disturbed runs left out. net: less what the "
-           "threads "
-           "waited for a core.\ncorrected: that, divided by how much slower than at its best the machine was "
-           "meanwhile.\n";
+           "\nevery_run: medians over all runs. measured: disturbed runs left out. corrected: that, divided "
+           "by how "
+           "much slower than at its best the machine was meanwhile.\n";
   }
 
  private:

@@ -55,7 +55,6 @@ Timing LatencyTimer::time(InferenceNetwork& network) {
                  .temperature_c = before.temperature_c,
                  .temperature_c_after = after.temperature_c,
                  .every_run_ms = timing.every_run_ms,
-                 .net_ms = timing.net_ms,
                  .device_ms = timing.device_ms};
   if (probe_) {
     conditions_.probe_ms = probe_->best_ms();

@@ -37,8 +37,7 @@ double cost_in_form(const Measurement& row, CostForm form) {
   if (form == CostForm::measured || (metric != "latency" && metric != "cold_latency")) return row.median;
   const Conditions c = conditions_of(row.details);
   if (form == CostForm::every_run) return c.every_run_ms > 0 ? c.every_run_ms : row.median;
-  const double net = c.net_ms > 0 ? c.net_ms : row.median;
-  return form == CostForm::corrected && c.slowdown > 0 ? net / c.slowdown : net;
+  return c.slowdown > 0 ? row.median / c.slowdown : row.median;
 }
 
 std::vector<Measurement> representative_rows(std::span<const Measurement> rows) {

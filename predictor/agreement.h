@@ -22,7 +22,6 @@ struct Agreement {
 enum class CostForm {
   every_run,  // the median over all runs, disturbed ones too
   measured,   // the row's median: disturbed runs left out, unless the row is noisy
-  net,        // less what the threads waited for a core
   corrected,  // that, divided by how many times slower than at its best the probe saw the machine
 };
 double cost_in_form(const Measurement& row, CostForm form);

@@ -26,7 +26,6 @@ void for_each_number(C& c, F&& f) {
   f("probe_ms", c.probe_ms);
   f("slowdown", c.slowdown);
   f("every_run_ms", c.every_run_ms);
-  f("net_ms", c.net_ms);
   f("device_ms", c.device_ms);
 }
 

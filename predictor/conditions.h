@@ -12,7 +12,7 @@ struct Conditions {
   double temperature_c = 0, temperature_c_after = 0;
   double probe_ms = 0;  // SpeedProbe's time at the best known of the machine...
   double slowdown = 0;  // ...and how many times slower it was while the counted runs were timed
-  double every_run_ms = 0, net_ms = 0, device_ms = 0;  // Timing's
+  double every_run_ms = 0, device_ms = 0;  // Timing's
 };
 
 // `details` (a JSON object as text) with what is known of these; and what an object holds of them. Throw

@@ -51,7 +51,7 @@ class GpRegressor : public Regressor {
   Tensor record_constant(Graph& graph, Shape shape, const std::vector<double>& values) const;
   Tensor record_smooth(Tensor expanded) const;               // exp(-1/2 |u - centre|^2) of each row: (N, M)
   Tensor record_mean(Tensor expanded, Tensor smooth) const;  // (N, 1), in the cost's unit
-  const std::vector<double>& factor() const;                            // (M, M) of the fitted rows
+  const std::vector<double>& factor() const;                 // (M, M) of the fitted rows
   std::vector<double> standardised(const FeatureMatrix& inputs) const;  // (N, F)
 
   RecordedExpansion expansion_;

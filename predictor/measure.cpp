@@ -51,7 +51,6 @@ bool stationary(const std::vector<double>& times) {
 
 struct Run {
   double ms;
-  double net_ms;  // less what the threads waited for a core, one after the other
   double device_ms;
   double slowdown;  // after it
   bool disturbed;   // slow before or after it, or threads had to wait for a core in it
@@ -109,8 +108,7 @@ Timing measure(const std::function<void()>& run, const MeasureOptions& options) 
     const double waited_ms = options.waited_s ? (options.waited_s() - waited) * 1e3 : 0;
     const double after = slowdown();
     const bool slow = std::max(std::exchange(before, after), after) > options.max_slowdown;
-    return Run{ms, std::max(ms - waited_ms, 0.0), device_ms, after,
-               slow || waited_ms > options.max_waiting * ms};
+    return Run{ms, device_ms, after, slow || waited_ms > options.max_waiting * ms};
   };
   const double start = now();
   const auto in_time = [&](double seconds) { return now() - start < seconds; };
@@ -147,7 +145,6 @@ Timing measure(const std::function<void()>& run, const MeasureOptions& options) 
   timing.slowdown = median_of(each(counted, &Run::slowdown));
   timing.every_run_ms = median_of(each(all, &Run::ms));
   timing.device_ms = median_of(each(counted, &Run::device_ms));
-  timing.net_ms = median_of(each(counted, &Run::net_ms));
   timing.warmup_runs = warmup_runs;
   timing.disturbed_runs = int(disturbed.size());
   return timing;

@@ -48,7 +48,6 @@ struct Timing {
   double every_run_ms =
       0;                 // median over all timed runs, disturbed ones too: what a plain loop would have found
   double device_ms = 0;  // median over the counted runs of what options.device_ms said; 0: not asked
-  double net_ms = 0;     // median over the counted runs of their time less what the threads waited in it
 };
 
 // Calls run() repeatedly and times each call. Warm-up ends when the median of three

@@ -178,7 +178,8 @@ std::unique_ptr<Regressor> fitted(const std::string& model, const Dataset& rows,
 
 Json of_table(const Arguments& a) {
   const SearchSpace space = SearchSpace::load("nasbench201");
-  const CostTable table = read_table(a.table, {}), measured = read_table(a.table, {.live = a.live});
+  const CostTable table = read_table(a.table, {}),
+                  measured = read_table(a.table, {.live = a.live, .group = {}});
   const FeatureMatrix everything = all_encodings(space);
   require(table.features.rows == everything.rows, "[bench] '{}' has {} architectures of {}", a.table,
           table.features.rows, everything.rows);

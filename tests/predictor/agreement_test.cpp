@@ -49,15 +49,12 @@ TEST_CASE("agreement: latencies have other forms, other costs have not", "[predi
   Measurement m = row("x", 12, 1.5);
   CHECK(cost_in_form(m, CostForm::corrected) == Approx(8));
   CHECK(cost_in_form(m, CostForm::every_run) == 12);  // unknown, as in older rows
-  CHECK(cost_in_form(m, CostForm::net) == 12);
   Conditions c = conditions_of(m.details);
   c.every_run_ms = 15;
-  c.net_ms = 9;
   m.details = with_conditions(m.details, c);
   CHECK(cost_in_form(m, CostForm::every_run) == 15);
   CHECK(cost_in_form(m, CostForm::measured) == 12);
-  CHECK(cost_in_form(m, CostForm::net) == 9);
-  CHECK(cost_in_form(m, CostForm::corrected) == Approx(6));
+  CHECK(cost_in_form(m, CostForm::corrected) == Approx(8));
   m.context.metric = "peak_memory";
   CHECK(cost_in_form(m, CostForm::corrected) == 12);
   CHECK(cost_in_form(row("x", 12), CostForm::corrected) == 12);

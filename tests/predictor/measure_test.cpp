@@ -150,22 +150,6 @@ TEST_CASE("measure: a run whose threads waited for a core is disturbed", "[predi
   CHECK(t.disturbed_runs >= 19);
   CHECK(!t.noisy);
   CHECK(t.every_run_ms == Approx(12).margin(2));  // half of them took 14 ms
-  CHECK(t.net_ms == Approx(9.9));
-}
-
-TEST_CASE("measure: where every run waits, the time without waiting is still known", "[predictor][measure]") {
-  double waited = 0;
-  SimulatedRuns runs{[&](int call) {
-    waited += 0.002 + 0.001 * (call % 3);
-    return 12.0 + call % 3;
-  }};
-  MeasureOptions options{.max_warmup_runs = 6, .min_repeats = 5, .time_budget_s = 1, .patience_s = 1};
-  options.waited_s = [&] { return waited; };
-  const Timing t = runs.measure(options);
-  CHECK(t.noisy);
-  CHECK(t.median_ms == Approx(13));
-  CHECK(t.every_run_ms == Approx(13));
-  CHECK(t.net_ms == Approx(10));
 }
 
 TEST_CASE("core waiting: threads without a core of their own wait, and that is seen",
