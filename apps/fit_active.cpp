@@ -74,7 +74,7 @@ void add_active_options(CLI::App& app, ActiveFitOptions& o, NetworkOptions& netw
       app.add_option("--budget", o.budget,
                      "choose architectures, measure them as ladarts measure does, and keep them in the --db "
                      "file until it holds N; those that it holds already are used and count")
-          ->check(CLI::Range(int64_t(1), int64_t(kMostGpRows)))
+          ->check(CLI::Range(int64_t(kFirstRound), int64_t(kMostGpRows)))
           ->option_text("N")
           ->group(group);
   app.add_option("--goal", o.goal,
