@@ -12,8 +12,6 @@ namespace ladarts {
 
 namespace {
 
-constexpr int64_t kCandidates = 1000;
-
 bool drawn_at_random(const Measurement& row) {
   return row.sample_index >= 0 && !nlohmann::json::parse(row.details).contains("choice");
 }
@@ -147,11 +145,11 @@ class ActiveMeasuring {
                                       int64_t count) {
     if (count == 0) return {};
     const auto size = int64_t(campaign_.sampler().size());
-    const int64_t blocks = std::max(size / 4 / kCandidates, int64_t(1));
-    const int64_t begin = size / 2 + (known.data.size() % blocks) * kCandidates;
+    const int64_t blocks = std::max(size / 4 / options_.candidates, int64_t(1));
+    const int64_t begin = size / 2 + (known.data.size() % blocks) * options_.candidates;
     std::vector<int64_t> indices;
     FeatureMatrix candidates;
-    for (int64_t i = begin; i < size && int64_t(indices.size()) < kCandidates; ++i) {
+    for (int64_t i = begin; i < size && int64_t(indices.size()) < options_.candidates; ++i) {
       if (interrupted()) throw MeasuringStopped{};
       if (tried(i) || std::find(random.begin(), random.end(), i) != random.end()) continue;
       candidates.append(encode(campaign_.sampler().at(uint64_t(i)), space_));

@@ -17,6 +17,7 @@ struct ActiveOptions {
   double goal = 0;       // relative error; 0: none, the whole budget is spent
   uint64_t seed = 0;
   Choice choice = Choice::telling;
+  int64_t candidates = 1000;  // random architectures that a round chooses from; work grows with their square
   // Fits a model that has a covariance(). May throw MeasuringStopped.
   FitModel fit;
   int reference_every = 40;  // see MeasuringOptions

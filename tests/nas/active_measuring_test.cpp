@@ -53,9 +53,10 @@ class TableMeter : public ArchitectureMeter {
 };
 
 ActiveOptions options(const SearchSpace& space, int64_t budget, double goal = 0) {
-  ActiveOptions o{.budget = budget, .goal = goal, .fit = {}, .reference_every = 0};
+  ActiveOptions o{.budget = budget, .goal = goal, .candidates = 150, .fit = {}, .reference_every = 0};
   o.fit = [expansion = structured_features(space)](const Dataset& data) -> std::unique_ptr<Regressor> {
-    return fit_gp(data, {.expansion = expansion, .iterations = 20, .robust_rounds = 0});
+    return fit_gp(data,
+                  {.expansion = expansion, .iterations = 20, .robust_rounds = 0, .calibration_folds = 0});
   };
   return o;
 }
