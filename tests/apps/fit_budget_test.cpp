@@ -112,7 +112,7 @@ TEST_CASE("fit --budget --from: chosen measurements of a new device on top of an
           "[apps][fit]") {
   TempFolder folder;
   const std::string source = folder / "source.safetensors", out = folder / "p.safetensors";
-  REQUIRE(run(fit(folder / "old.db", source, 40)).code == 0);
+  REQUIRE(run(fit(folder / "old.db", source, 16)).code == 0);
   const ProgramResult r = run(with(fit_latency(folder / "new.db", out, 15), {"--from", source}));
   INFO(r.err);
   REQUIRE(r.code == 0);
