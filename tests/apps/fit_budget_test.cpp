@@ -7,6 +7,7 @@
 #include "predictor/predictor_file.h"
 #include "tests/support/catch.h"
 #include "tests/support/small_job.h"
+#include "tests/support/store_rows.h"
 
 using namespace ladarts;
 
@@ -25,12 +26,6 @@ std::vector<std::string> fit_latency(const std::string& db, const std::string& o
               kSmallNetwork);
 }
 
-int64_t rows_in(const std::string& db) try {
-  return MeasurementStore(db, MeasurementStore::Access::read_only).count({.replica = 0});
-} catch (const Error&) {
-  return 0;  // not yet a store
-}
-
 }  // namespace
 
 TEST_CASE("fit --budget: an empty file becomes a predictor, and says how many it took", "[apps][fit]") {
@@ -45,7 +40,7 @@ TEST_CASE("fit --budget: an empty file becomes a predictor, and says how many it
   CHECK(choice["had"] == 0);
   CHECK(choice["measured"] == took);
   CHECK(took < 60);
-  CHECK(took == rows_in(db));
+  CHECK(took == architectures_in(db));
   CHECK(choice["upper"].get<double>() < 0.05);
   CHECK(choice["curve"].back()["error"] == choice["error"]);
   CHECK(choice["drawn"].get<int64_t>() + choice["chosen"].get<int64_t>() == took);
@@ -88,16 +83,16 @@ TEST_CASE("fit --budget that was interrupted or killed goes on and loses nothing
   TempFolder folder;
   const std::string db = folder / "latency.db", out = folder / "p.safetensors";
   for (int signal : {SIGINT, SIGKILL}) {
-    const int64_t before = rows_in(db);
+    const int64_t before = architectures_in(db);
     RunningProgram program(LADARTS_PROGRAM, fit_latency(db, out, 3000));
-    wait_until([&] { return rows_in(db) >= before + 3; }, program);
+    wait_until([&] { return architectures_in(db) >= before + 3; }, program);
     program.signal(signal);
     const ProgramResult r = program.wait();
     CHECK(r.code == 128 + signal);
     if (signal == SIGINT) CHECK_THAT(r.err, ContainsSubstring("the same command goes on"));
     CHECK_FALSE(std::filesystem::exists(out));
   }
-  const int64_t kept = rows_in(db);
+  const int64_t kept = architectures_in(db);
   CHECK(kept >= 6);
   const ProgramResult last = run(fit_latency(db, out, int(kept) + 12));
   INFO(last.err);
@@ -136,7 +131,7 @@ TEST_CASE("fit --budget refuses what cannot be, and measures nothing then", "[ap
     CHECK(r.code == 1);
     CHECK_THAT(r.err, ContainsSubstring(reason));
   }
-  CHECK(rows_in(db) == 0);
+  CHECK(architectures_in(db) == 0);
   for (const auto& arguments :
        std::vector<std::vector<std::string>>{{"fit", "--db", db, "--out", out, "--goal", "0.03"},
                                              {"fit", "--db", db, "--out", out, "--channels", "4"},

@@ -8,6 +8,7 @@
 #include "predictor/measurement_store.h"
 #include "tests/support/catch.h"
 #include "tests/support/small_job.h"
+#include "tests/support/store_rows.h"
 
 using namespace ladarts;
 
@@ -17,12 +18,6 @@ std::vector<std::string> measure(const std::string& db, int count) {
   return with({"measure", "--db", db, "--count", fmt::format("{}", count), "--image", "16", "--threads", "1",
                "--max-repeats", "3", "--seconds-each", "0.01", "--seed", "1", "--json"},
               kSmallNetwork);
-}
-
-int64_t rows_in(const std::string& db) try {
-  return MeasurementStore(db, MeasurementStore::Access::read_only).count({.replica = 0});
-} catch (const Error&) {
-  return 0;  // not yet a store
 }
 
 }  // namespace
@@ -67,15 +62,15 @@ TEST_CASE("measuring that was interrupted or killed goes on and loses nothing", 
   TempFolder folder;
   const std::string db = folder / "latency.db";
   for (int signal : {SIGINT, SIGKILL}) {
-    const int64_t before = rows_in(db);
+    const int64_t before = architectures_in(db);
     RunningProgram program(LADARTS_PROGRAM, measure(db, 100'000));
-    wait_until([&] { return rows_in(db) >= before + 3; }, program);
+    wait_until([&] { return architectures_in(db) >= before + 3; }, program);
     program.signal(signal);
     const ProgramResult r = program.wait();
     CHECK(r.code == 128 + signal);
     if (signal == SIGINT) CHECK_THAT(r.err, ContainsSubstring("goes on"));
   }
-  const int64_t kept = rows_in(db);
+  const int64_t kept = architectures_in(db);
   CHECK(kept >= 6);
   const Json last = run(measure(db, int(kept) + 2)).json();
   CHECK(last["present"] == kept);
