@@ -27,6 +27,11 @@ void add_timing_options(CLI::App& app, LatencySetup& setup) {
       ->check(CLI::Range(0.0, 1.0))
       ->option_text(fmt::format("X [{}]", options.target_error))
       ->group(group);
+  app.add_option("--patience", options.patience_s,
+                 "wait so long for a machine that others disturb; then the row is kept and marked noisy")
+      ->check(CLI::Range(0.0, 1e6))
+      ->option_text(fmt::format("SECONDS [{}]", options.patience_s))
+      ->group(group);
   app.add_flag("--pin", setup.pin_threads, "each thread on a CPU core of its own, physical cores first")
       ->group(group);
 }

@@ -17,15 +17,15 @@ void softmax_in_place(double* values, int count) {
   for (int i = 0; i < count; ++i) values[i] /= sum;
 }
 
-struct Choice {
+struct EdgeChoice {
   int source;
   int primitive;
   double strength;
 };
 
 // The best of the choosable primitives; the first among equals.
-Choice best_of_edge(const std::vector<int>& choosable, const double* weights, int source) {
-  Choice best{source, choosable[0], weights[choosable[0]]};
+EdgeChoice best_of_edge(const std::vector<int>& choosable, const double* weights, int source) {
+  EdgeChoice best{source, choosable[0], weights[choosable[0]]};
   for (int p : choosable)
     if (weights[p] > best.strength) best = {source, p, weights[p]};
   return best;
@@ -81,17 +81,17 @@ Genotype derive(const SearchSpace& space, const ArchitectureValues& values) {
     CellGenotype& cell = genotype.cells.emplace_back();
     cell.type = space.cell_types[size_t(t)];
     for (int node = 0; node < space.nodes; ++node) {
-      std::vector<Choice> choices;
+      std::vector<EdgeChoice> choices;
       for (int source = 0; source < space.inputs + node; ++source) {
         const size_t edge = size_t(space.edge_index(node, source));
         choices.push_back(best_of_edge(choosable, &weights[edge * space.primitives.size()], source));
       }
       if (space.edge_rule == EdgeRule::darts)
         std::stable_sort(choices.begin(), choices.end(),
-                         [](const Choice& a, const Choice& b) { return a.strength > b.strength; });
+                         [](const EdgeChoice& a, const EdgeChoice& b) { return a.strength > b.strength; });
       choices.resize(size_t(space.kept_edges(node)));
       std::vector<GenotypeEdge>& edges = cell.nodes.emplace_back();
-      for (const Choice& c : choices) edges.push_back({space.primitives[size_t(c.primitive)], c.source});
+      for (const EdgeChoice& c : choices) edges.push_back({space.primitives[size_t(c.primitive)], c.source});
     }
   }
   return genotype;

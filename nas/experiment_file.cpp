@@ -111,6 +111,8 @@ Experiment read_experiment(const std::filesystem::path& file, const ExperimentOv
     e.measure.max_repeats = f.get_or("max_repeats", e.measure.max_repeats);
     e.measure.min_repeats = std::min(e.measure.min_repeats, e.measure.max_repeats);
     e.measure.time_budget_s = f.get_or("seconds_each", e.measure.time_budget_s);
+    e.measure.patience_s = f.get_or("patience", e.measure.patience_s);
+    require(e.measure.patience_s >= 0, "{}: patience {} s is negative", f.where(), e.measure.patience_s);
   });
   section(fields, "fit", [&](JsonFields& f) {
     e.model = f.get_or("model", e.model);
@@ -162,7 +164,8 @@ Json to_json(const Experiment& e) {
            {{"metric", e.metric},
             {"architectures", e.architectures},
             {"max_repeats", e.measure.max_repeats},
-            {"seconds_each", e.measure.time_budget_s}}},
+            {"seconds_each", e.measure.time_budget_s},
+            {"patience", e.measure.patience_s}}},
           {"fit", {{"model", e.model}, {"test_fraction", e.test_fraction}}},
           {"search", to_json(e.search)},
           {"latency_weights", e.latency_weights},

@@ -266,14 +266,14 @@ Genotype from_json(const std::string& text, const SearchSpace& space) {
   return g;
 }
 
-enum class Form { call, arch_string, json_text, other };
+enum class TextForm { call, arch_string, json_text, other };
 
-Form form_of(const std::string& text) {
+TextForm form_of(const std::string& text) {
   const size_t begin = text.find_first_not_of(" \t\r\n");
-  if (begin == std::string::npos) return Form::other;
-  if (text[begin] == '|') return Form::arch_string;
-  if (text[begin] == '{') return Form::json_text;
-  return text.compare(begin, 9, "Genotype(") == 0 ? Form::call : Form::other;
+  if (begin == std::string::npos) return TextForm::other;
+  if (text[begin] == '|') return TextForm::arch_string;
+  if (text[begin] == '{') return TextForm::json_text;
+  return text.compare(begin, 9, "Genotype(") == 0 ? TextForm::call : TextForm::other;
 }
 
 std::string trimmed(const std::string& text) {
@@ -283,7 +283,7 @@ std::string trimmed(const std::string& text) {
 
 // The text of a preset or file, or `what` itself where it is a genotype's text.
 std::string resolve_text(const std::string& what) {
-  if (form_of(what) != Form::other) return trimmed(what);
+  if (form_of(what) != TextForm::other) return trimmed(what);
   for (const Preset& p : kPresets)
     if (what == p.name) return p.text;
   std::ifstream file(what, std::ios::binary);
@@ -293,7 +293,8 @@ std::string resolve_text(const std::string& what) {
   std::string text(64 * 1024, '\0');
   file.read(text.data(), std::streamsize(text.size()));
   text.resize(size_t(file.gcount()));
-  require(form_of(text) != Form::other && file.eof(), "[genotype] file '{}' does not hold a genotype", what);
+  require(form_of(text) != TextForm::other && file.eof(), "[genotype] file '{}' does not hold a genotype",
+          what);
   return trimmed(text);
 }
 
@@ -310,17 +311,17 @@ const std::vector<std::string>& genotype_preset_names() {
 
 Genotype parse_genotype(const std::string& what, const SearchSpace& space) {
   const std::string text = resolve_text(what);
-  const Form form = form_of(text);
+  const TextForm form = form_of(text);
   try {
-    Genotype g = form == Form::call          ? from_field_form(text, space)
-                 : form == Form::arch_string ? from_string_form(text, space)
-                                             : from_json(text, space);
+    Genotype g = form == TextForm::call          ? from_field_form(text, space)
+                 : form == TextForm::arch_string ? from_string_form(text, space)
+                                                 : from_json(text, space);
     validate(g, space);
     return g;
   } catch (const Error& e) {
     const auto& presets = genotype_preset_names();
     const bool file =
-        form_of(what) == Form::other && std::find(presets.begin(), presets.end(), what) == presets.end();
+        form_of(what) == TextForm::other && std::find(presets.begin(), presets.end(), what) == presets.end();
     if (!file) throw;
     fail("{}: {}", what, e.what());
   }
@@ -328,8 +329,8 @@ Genotype parse_genotype(const std::string& what, const SearchSpace& space) {
 
 Genotype parse_genotype(const std::string& what) {
   const std::string text = resolve_text(what);
-  std::string space = form_of(text) == Form::arch_string ? "nasbench201" : "darts";
-  if (form_of(text) == Form::json_text) space = space_of_json(parse_json(text));
+  std::string space = form_of(text) == TextForm::arch_string ? "nasbench201" : "darts";
+  if (form_of(text) == TextForm::json_text) space = space_of_json(parse_json(text));
   require(SearchSpace::is_preset(space), "[genotype] is of space '{}', which is no preset: name its file too",
           space);
   return parse_genotype(what, SearchSpace::load(space));  // reads the file again, and names it in errors

@@ -5,15 +5,6 @@
 
 namespace ladarts {
 
-namespace {
-
-void require_channels(std::string_view what, const Shape& shape, int64_t channels) {
-  require(shape == Shape{channels}, "[batch_norm] {} has shape {}; x has {} channels and needs ({})", what,
-          shape.str(), channels, channels);
-}
-
-}  // namespace
-
 Tensor batch_norm(Tensor x, Tensor gamma, Tensor beta, const BatchNormState& state, BatchNormDesc desc) {
   require_float("batch_norm", "x", x);
   require(x.rank() == 4 || x.rank() == 2, "[batch_norm] x has shape {}; expected (N, C, H, W) or (N, C)",
@@ -32,14 +23,14 @@ Tensor batch_norm(Tensor x, Tensor gamma, Tensor beta, const BatchNormState& sta
           desc.momentum);
   std::vector<Tensor> inputs{x};
   if (gamma) {
-    require_channels("gamma", gamma.shape(), channels);
-    require_channels("beta", beta.shape(), channels);
+    require_per_channel("batch_norm", "gamma", gamma.shape(), channels);
+    require_per_channel("batch_norm", "beta", beta.shape(), channels);
     inputs.insert(inputs.end(), {gamma, beta});
   }
   std::vector<int> updates;
   if (running) {
-    require_channels("running_mean", state.running_mean.shape(), channels);
-    require_channels("running_var", state.running_var.shape(), channels);
+    require_per_channel("batch_norm", "running_mean", state.running_mean.shape(), channels);
+    require_per_channel("batch_norm", "running_var", state.running_var.shape(), channels);
     const int at = int(inputs.size());
     inputs.push_back(x.graph().leaf(state.running_mean, "running_mean"));
     inputs.push_back(x.graph().leaf(state.running_var, "running_var"));

@@ -26,6 +26,12 @@ inline void require_images(std::string_view op, Tensor x) {
   require(x.rank() == 4, "[{}] x has shape {}; expected (N, C, H, W)", op, x.shape().str());
 }
 
+inline void require_per_channel(std::string_view op, std::string_view what, const Shape& shape,
+                                int64_t channels) {
+  require(shape == Shape{channels}, "[{}] {} has shape {}; x has {} channels and needs ({})", op, what,
+          shape.str(), channels, channels);
+}
+
 inline void require_scalar(std::string_view op, std::string_view what, Tensor x) {
   require_float(op, what, x);
   require(x.shape().elements() == 1, "[{}] {} has shape {}; expected one element", op, what, x.shape().str());

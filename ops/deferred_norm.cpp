@@ -6,15 +6,6 @@
 
 namespace ladarts {
 
-namespace {
-
-void require_channels(std::string_view what, const Shape& shape, int64_t channels) {
-  require(shape == Shape{channels}, "[with_gamma_beta] {} has shape {}; y has {} channels and needs ({})",
-          what, shape.str(), channels, channels);
-}
-
-}  // namespace
-
 DeferredNorm defer_norm(Tensor y, float eps) {
   require_images("defer_norm", y);
   require(y.shape().elements() >= 2 * y.dim(1),
@@ -34,14 +25,14 @@ DeferredNorm with_gamma_beta(DeferredNorm n, Tensor gamma, Tensor beta, const Ba
   Graph& graph = n.affine.graph();
   std::vector<Tensor> inputs{n.affine};
   if (gamma) {
-    require_channels("gamma", gamma.shape(), channels);
-    require_channels("beta", beta.shape(), channels);
+    require_per_channel("with_gamma_beta", "gamma", gamma.shape(), channels);
+    require_per_channel("with_gamma_beta", "beta", beta.shape(), channels);
     inputs.insert(inputs.end(), {gamma, beta});
   }
   std::vector<int> updates;
   if (state.running_mean) {
-    require_channels("running_mean", state.running_mean.shape(), channels);
-    require_channels("running_var", state.running_var.shape(), channels);
+    require_per_channel("with_gamma_beta", "running_mean", state.running_mean.shape(), channels);
+    require_per_channel("with_gamma_beta", "running_var", state.running_var.shape(), channels);
     const int at = int(inputs.size());
     updates = {at, at + 1};
     inputs.push_back(graph.leaf(state.running_mean, "running_mean"));

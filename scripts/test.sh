@@ -7,4 +7,4 @@ cd "$(dirname "$0")/.."
 scripts/install_deps.sh
 scripts/build.sh --tests
 # LADARTS_CTEST_DIR names a folder of tests to run instead: .ci/run adds its checks to these.
-ctest --test-dir "${LADARTS_CTEST_DIR:-build}" --output-on-failure "$@"
+ctest --test-dir "${LADARTS_CTEST_DIR:-build}" --output-on-failure --parallel "${JOBS:-$(nproc)}" "$@"

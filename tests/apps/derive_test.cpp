@@ -18,7 +18,7 @@ ProgramResult derive_program(const std::vector<std::string>& arguments) {
   return run_program(LADARTS_PROGRAM, all);
 }
 
-constexpr const char* kNas201 =
+constexpr const char* kNas201Text =
     "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|skip_connect~0|none~1|avg_pool_3x3~2|";
 
 HostTensor filled(Shape shape, float value) {
@@ -40,8 +40,8 @@ TEST_CASE("derive prints a published cell with its golden counts", "[apps][deriv
 TEST_CASE("derive writes an architecture that it reads again, in every form", "[apps][derive]") {
   TempFolder folder;
   const std::string file = folder / "g.json";
-  const Json made = derive_program({kNas201, "--space", "nasbench201", "--out", file, "--json"}).json();
-  CHECK(made["text"] == kNas201);
+  const Json made = derive_program({kNas201Text, "--space", "nasbench201", "--out", file, "--json"}).json();
+  CHECK(made["text"] == kNas201Text);
   CHECK(derive_program({file, "--space", "nasbench201", "--json"}).json() == made);
 }
 
@@ -72,7 +72,7 @@ TEST_CASE("derive takes the strongest operations of a checkpoint's alpha", "[app
   file.tensors["alpha_cell"] = alpha;
   const std::string path = folder / "checkpoint.safetensors";
   save_tensors(path, file);
-  CHECK(derive_program({path, "--space", "nasbench201", "--json"}).json()["text"] == kNas201);
+  CHECK(derive_program({path, "--space", "nasbench201", "--json"}).json()["text"] == kNas201Text);
 
   const ProgramResult other = derive_program({path, "--space", "darts"});
   CHECK(other.code == 1);
@@ -84,7 +84,7 @@ TEST_CASE("derive refuses what is not an architecture of the space", "[apps][der
   const std::vector<std::vector<std::string>> wrong = {
       {"DARTS_V3"},
       {"DARTS_V2", "--space", "nasbench201"},
-      {kNas201, "--space", "darts"},
+      {kNas201Text, "--space", "darts"},
       {"DARTS_V2", "--space", "no-such-space"},
       {"DARTS_V2", "--space", folder / "missing.json"},
       {folder.path()},

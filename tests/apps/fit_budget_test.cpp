@@ -21,9 +21,10 @@ std::vector<std::string> fit(const std::string& db, const std::string& out, int 
 }
 
 std::vector<std::string> fit_latency(const std::string& db, const std::string& out, int budget) {
-  return with({"fit", "--db", db, "--out", out, "--budget", fmt::format("{}", budget), "--image", "16",
-               "--threads", "1", "--max-repeats", "3", "--seconds-each", "0.01", "--json"},
-              kSmallNetwork);
+  return with(
+      {"fit", "--db", db, "--out", out, "--budget", fmt::format("{}", budget), "--image", "16", "--threads",
+       "1", "--max-repeats", "3", "--seconds-each", "0.01", "--patience", "0.1", "--json"},
+      kSmallNetwork);
 }
 
 }  // namespace
@@ -100,7 +101,7 @@ TEST_CASE("fit --budget that was interrupted or killed goes on and loses nothing
   CHECK(last.json()["choice"]["had"] == kept);
   CHECK(last.json()["choice"]["measured"] == 12);
   CHECK(last.json()["choice"]["machine"]["timings"] == 5);
-  CHECK(run({"verify", "--predictor", out, "--sample", "1", "--rounds", "1"}).code == 0);
+  CHECK(run({"verify", "--patience", "0.1", "--predictor", out, "--sample", "1", "--rounds", "1"}).code == 0);
 }
 
 TEST_CASE("fit --budget --from: chosen measurements of a new device on top of another's predictor",

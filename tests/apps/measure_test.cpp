@@ -16,7 +16,7 @@ namespace {
 
 std::vector<std::string> measure(const std::string& db, int count) {
   return with({"measure", "--db", db, "--count", fmt::format("{}", count), "--image", "16", "--threads", "1",
-               "--max-repeats", "3", "--seconds-each", "0.01", "--seed", "1", "--json"},
+               "--max-repeats", "3", "--seconds-each", "0.01", "--patience", "0.1", "--seed", "1", "--json"},
               kSmallNetwork);
 }
 
@@ -42,8 +42,8 @@ TEST_CASE("measure, fit and verify: from an empty file to a checked predictor", 
   CHECK(report["n_train"].get<int>() + report["n_test"].get<int>() == 24);
   CHECK(fitted.json()["unit"] == "ms");
 
-  const Json verified = run({"verify", "--predictor", predictor, "--genotype", "DARTS_V2", "--sample", "2",
-                             "--rounds", "3", "--json"})
+  const Json verified = run({"verify", "--patience", "0.1", "--predictor", predictor, "--genotype",
+                             "DARTS_V2", "--sample", "2", "--rounds", "3", "--json"})
                             .json();
   REQUIRE(verified["networks"].size() == 3);
   for (const Json& n : verified["networks"]) {
@@ -51,9 +51,11 @@ TEST_CASE("measure, fit and verify: from an empty file to a checked predictor", 
     CHECK(real > 0);
     CHECK(n["error"].get<double>() == Approx(predicted / real - 1));
   }
-  CHECK(run({"verify", "--predictor", predictor, "--sample", "3", "--rounds", "1", "--max-error", "1e-9"})
+  CHECK(run({"verify", "--patience", "0.1", "--predictor", predictor, "--sample", "3", "--rounds", "1",
+             "--max-error", "1e-9"})
             .code == 1);
-  const ProgramResult text = run({"verify", "--predictor", predictor, "--genotype", "DARTS_V2"});
+  const ProgramResult text =
+      run({"verify", "--patience", "0.1", "--predictor", predictor, "--genotype", "DARTS_V2"});
   CHECK(text.code == 0);
   CHECK_THAT(text.out, ContainsSubstring("DARTS_V2"));
 }
@@ -99,8 +101,8 @@ TEST_CASE("verify --search: what a search's term said, against the measured cost
   CHECK(drawn.json()["epochs"][2]["derived_deviation"].get<double>() > 0);
   REQUIRE(search("cold", {"--predictor", predictor, "--temperature", "0.2"}).code == 0);
 
-  const ProgramResult verified =
-      run({"verify", "--predictor", predictor, "--search", folder / "drawn", folder / "cold", "--json"});
+  const ProgramResult verified = run({"verify", "--patience", "0.1", "--predictor", predictor, "--search",
+                                      folder / "drawn", folder / "cold", "--json"});
   INFO(verified.err);
   REQUIRE(verified.code == 0);
   const Json gap = verified.json()["search_gap"];
@@ -120,7 +122,7 @@ TEST_CASE("verify --search: what a search's term said, against the measured cost
     for (const Json& e : s["epochs"])
       beside += std::abs(factor * e["derived_cost"].get<double>() / e["measured"].get<double>() - 1);
   CHECK(gap["all"]["derived"]["beside_factor"].get<double>() == Approx(beside / 4));
-  CHECK_THAT(run({"verify", "--predictor", predictor, "--search", folder / "cold"}).out,
+  CHECK_THAT(run({"verify", "--patience", "0.1", "--predictor", predictor, "--search", folder / "cold"}).out,
              ContainsSubstring("mean of draws"));
 
   REQUIRE(search("plain", {}).code == 0);
@@ -131,7 +133,8 @@ TEST_CASE("verify --search: what a search's term said, against the measured cost
       {{other, folder / "cold"}, "with another predictor"},
       {{predictor, images}, "no folder of ladarts search"}};
   for (const auto& [files, message] : wrong) {
-    const ProgramResult r = run({"verify", "--predictor", files[0], "--search", files[1]});
+    const ProgramResult r =
+        run({"verify", "--patience", "0.1", "--predictor", files[0], "--search", files[1]});
     CHECK(r.code == 1);
     CHECK_THAT(r.err, ContainsSubstring(message));
   }
@@ -154,8 +157,9 @@ TEST_CASE("measure: threads pinned and caches cold, a cost of its own that fit a
   REQUIRE(
       run({"fit", "--db", db, "--out", predictor, "--model", "additive", "--metric", "cold_latency"}).code ==
       0);
-  const Json verified =
-      run({"verify", "--predictor", predictor, "--sample", "1", "--rounds", "1", "--json"}).json();
+  const Json verified = run({"verify", "--patience", "0.1", "--predictor", predictor, "--sample", "1",
+                             "--rounds", "1", "--json"})
+                            .json();
   CHECK_THAT(verified["what"].get<std::string>(), ContainsSubstring("cold_latency in ms"));
   CHECK(run(with(measure(db, 4), {"--threads", "1000", "--pin"})).code == 1);
 }
@@ -164,7 +168,7 @@ TEST_CASE("measure times given architectures, and keeps them where a file is nam
   TempFolder folder;
   const std::string db = folder / "latency.db";
   const auto given = with({"measure", "--genotype", "DARTS_V1", "PC_DARTS_cifar", "--image", "16",
-                           "--max-repeats", "3", "--seconds-each", "0.01", "--json"},
+                           "--max-repeats", "3", "--seconds-each", "0.01", "--patience", "0.1", "--json"},
                           kSmallNetwork);
   CHECK(run(given).json()["networks"].size() == 2);
   REQUIRE(run(with(given, {"--db", db})).code == 0);
@@ -178,8 +182,8 @@ TEST_CASE("a predictor is refused for another space and another device", "[apps]
   REQUIRE(run(measure(db, 16)).code == 0);
   REQUIRE(run({"fit", "--db", db, "--out", predictor, "--model", "additive"}).code == 0);
 
-  const ProgramResult space =
-      run({"verify", "--predictor", predictor, "--space", "nasbench201", "--sample", "1"});
+  const ProgramResult space = run(
+      {"verify", "--patience", "0.1", "--predictor", predictor, "--space", "nasbench201", "--sample", "1"});
   CHECK(space.code == 1);
   CHECK_THAT(space.err, ContainsSubstring("nasbench201"));
 
@@ -191,8 +195,8 @@ TEST_CASE("a predictor is refused for another space and another device", "[apps]
     MeasurementStore(elsewhere).insert(rows);
   }
   REQUIRE(run({"fit", "--db", elsewhere, "--out", foreign, "--model", "additive"}).code == 0);
-  const std::vector<std::string> verify = {"verify", "--predictor", foreign, "--sample",
-                                           "1",      "--rounds",    "1"};
+  const std::vector<std::string> verify = {"verify", "--patience", "0.1", "--predictor", foreign, "--sample",
+                                           "1",      "--rounds",   "1"};
   const ProgramResult device = run(verify);
   CHECK(device.code == 1);
   CHECK_THAT(device.err, ContainsSubstring("Some Other CPU"));
@@ -222,7 +226,7 @@ TEST_CASE("fit --from: a predictor of another machine and ten measurements of th
   CHECK(fitted.json()["report"]["transfer"]["n"] == 10);
   CHECK_THAT(run({"fit", "--db", few, "--from", source, "--out", out}).out, ContainsSubstring("gp alone"));
   const ProgramResult verified =
-      run({"verify", "--predictor", out, "--genotype", "DARTS_V2", "--rounds", "1"});
+      run({"verify", "--patience", "0.1", "--predictor", out, "--genotype", "DARTS_V2", "--rounds", "1"});
   INFO(verified.err);
   CHECK(verified.code == 0);
   CHECK(run({"fit", "--db", few, "--from", folder / "none", "--out", out}).code == 1);
@@ -264,8 +268,8 @@ TEST_CASE("measure, fit and verify refuse broken and missing files and impossibl
       with(measure(none, 2), {"--space", "nasbench201", "--first", "99999999"}),
       {"fit", "--db", folder / "missing.db", "--out", out},
       {"fit", "--db", broken, "--out", out},
-      {"verify", "--predictor", broken, "--genotype", "DARTS_V2"},
-      {"verify", "--predictor", folder / "missing", "--genotype", "DARTS_V2"}};
+      {"verify", "--patience", "0.1", "--predictor", broken, "--genotype", "DARTS_V2"},
+      {"verify", "--patience", "0.1", "--predictor", folder / "missing", "--genotype", "DARTS_V2"}};
   for (const auto& arguments : failing) {
     const ProgramResult r = run(arguments);
     INFO(fmt::format("{}", fmt::join(arguments, " ")));

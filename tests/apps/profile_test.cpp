@@ -13,7 +13,7 @@ using namespace ladarts;
 namespace {
 
 // Three stages of one cell that is a 3x3 convolution of its input.
-const std::vector<std::string> kNas201 = {
+const std::vector<std::string> kOneCell = {
     "profile",    "|none~0|+|none~0|none~1|+|nor_conv_3x3~0|none~1|none~2|",
     "--space",    "nasbench201",
     "--channels", "4",
@@ -75,7 +75,7 @@ void check_events(const Json& events) {
 }  // namespace
 
 TEST_CASE("profile counts FLOPs as by hand, and its groups add up to the plan", "[apps][profile]") {
-  const Json r = run(with(kNas201, {"--json"})).json();
+  const Json r = run(with(kOneCell, {"--json"})).json();
   // Stem, three cells' convolutions, and per residual block two 3x3 and a 1x1: 2 * pixels * outputs * inputs
   // * K * K.
   const double stem = 2.0 * 64 * 4 * 3 * 9, cells = 2.0 * 9 * (64 * 4 * 4 + 16 * 8 * 8 + 4 * 16 * 16),
@@ -188,7 +188,7 @@ TEST_CASE("profile --search sets the latency gradient of each op beside its cost
   CHECK(none.code == 1);
   CHECK_THAT(none.err, ContainsSubstring("used no predictor"));
   REQUIRE(run(with({"measure", "--db", db, "--count", "24", "--max-repeats", "3", "--seconds-each", "0.01",
-                    "--threads", "1", "--image", "16"},
+                    "--patience", "0.1", "--threads", "1", "--image", "16"},
                    kSmallNetwork))
               .code == 0);
   const ProgramResult fitted = run({"fit", "--db", db, "--out", predictor, "--model", "additive"});

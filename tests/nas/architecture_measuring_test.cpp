@@ -26,7 +26,8 @@ LatencySetup small(const std::string& space = "darts") {
                       .max_warmup_runs = 2,
                       .min_repeats = 3,
                       .max_repeats = 5,
-                      .time_budget_s = 0.05}};
+                      .time_budget_s = 0.05,
+                      .patience_s = 0.1}};
 }
 
 }  // namespace

@@ -11,7 +11,7 @@ using namespace ladarts;
 
 namespace {
 
-struct Result {
+struct CellResult {
   std::vector<float> logits, weight_gradient, architecture_gradient;
   ProgramStats stats;
 };
@@ -33,11 +33,11 @@ struct Shared {
     labels.upload(std::span<const int32_t>(classes));
   }
 
-  Result run(const SupernetConfig& config) {
+  CellResult run(const SupernetConfig& config) {
     Graph g;
     const ArchitectureWeights mixture = record_architecture_weights(g, architecture);
     const Tensor logits = record_supernet(g, config, weights, mixture, g.leaf(images));
-    Result result;
+    CellResult result;
     const Storage out = g.bind_output(logits);
     weights.values();
     std::vector<Tensor> wrt = weights.leaves(g);
@@ -71,9 +71,9 @@ void compare(const char* what, const std::vector<float>& fused, const std::vecto
 
 void check_equal(SupernetConfig config, int batch) {
   Shared shared(config.space, config.edge_normalisation, batch, config.shape.image);
-  const Result plain = shared.run(config);
+  const CellResult plain = shared.run(config);
   config.fused = true;
-  const Result fused = shared.run(config);
+  const CellResult fused = shared.run(config);
   compare("logits", fused.logits, plain.logits);
   compare("gradient of the weights", fused.weight_gradient, plain.weight_gradient);
   compare("gradient of the architecture", fused.architecture_gradient, plain.architecture_gradient);

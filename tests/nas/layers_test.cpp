@@ -22,12 +22,12 @@ Storage made_up(Shape shape, int seed) {
   return s;
 }
 
-struct Result {
+struct LayerResult {
   std::vector<std::vector<float>> values;  // y, d_x, d_parameters, running statistics
   int nodes = 0;
 };
 
-Result run(const char* primitive, int stride, bool fused) {
+LayerResult run(const char* primitive, int stride, bool fused) {
   ParameterSet params(3), buffers;
   Graph g;
   Layers layers(g, params, {.statistics = Statistics::updating, .buffers = &buffers});
@@ -45,7 +45,7 @@ Result run(const char* primitive, int stride, bool fused) {
   buffers.values();
   Program program = compile(g);
   program.run();
-  Result r;
+  LayerResult r;
   r.nodes = program.stats().nodes;
   r.values.push_back(out.to_vector());
   for (const Storage& s : gradient) r.values.push_back(s.to_vector());
@@ -60,7 +60,7 @@ TEST_CASE("layers: fused ops of training give what single layers give", "[nas][l
                            "skip_connect", "max_pool_3x3"})
     for (int stride : {1, 2}) {
       INFO(name << " stride " << stride);
-      const Result plain = run(name, stride, false), fused = run(name, stride, true);
+      const LayerResult plain = run(name, stride, false), fused = run(name, stride, true);
       REQUIRE(plain.values.size() == fused.values.size());
       for (size_t k = 0; k < plain.values.size(); ++k) {
         INFO("value " << k);

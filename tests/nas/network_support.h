@@ -6,8 +6,22 @@
 
 #include "core/parameters.h"
 #include "core/philox.h"
+#include "nas/network.h"
 
 namespace ladarts::testing {
+
+// Every primitive that a derived network may have, at stride 1 and 2.
+inline constexpr const char* kEveryPrimitive =
+    "Genotype(normal=[('sep_conv_3x3', 1), ('skip_connect', 0), ('sep_conv_5x5', 0), ('dil_conv_3x3', 1), "
+    "('max_pool_3x3', 0), ('dil_conv_5x5', 3), ('avg_pool_3x3', 4), ('none', 1)], normal_concat=range(2, 6), "
+    "reduce=[('sep_conv_5x5', 1), ('max_pool_3x3', 0), ('skip_connect', 1), ('dil_conv_5x5', 0), "
+    "('avg_pool_3x3', 0), ('dil_conv_3x3', 1), ('sep_conv_3x3', 1), ('skip_connect', 3)], "
+    "reduce_concat=range(2, 6))";
+
+inline NetworkConfig config_of(const std::string& genotype, NetworkShape shape) {
+  const Genotype g = parse_genotype(genotype);
+  return {.space = SearchSpace::load(g.space), .genotype = g, .shape = shape};
+}
 
 inline void fill_uniform(const Storage& storage, float low, float high, uint64_t stream) {
   Random random(42, stream);

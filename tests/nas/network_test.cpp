@@ -18,20 +18,8 @@ using namespace ladarts::testing;
 
 namespace {
 
-// Every primitive that a derived network may have, at stride 1 and 2.
-constexpr const char* kEveryPrimitive =
-    "Genotype(normal=[('sep_conv_3x3', 1), ('skip_connect', 0), ('sep_conv_5x5', 0), ('dil_conv_3x3', 1), "
-    "('max_pool_3x3', 0), ('dil_conv_5x5', 3), ('avg_pool_3x3', 4), ('none', 1)], normal_concat=range(2, 6), "
-    "reduce=[('sep_conv_5x5', 1), ('max_pool_3x3', 0), ('skip_connect', 1), ('dil_conv_5x5', 0), "
-    "('avg_pool_3x3', 0), ('dil_conv_3x3', 1), ('sep_conv_3x3', 1), ('skip_connect', 3)], "
-    "reduce_concat=range(2, 6))";
-constexpr const char* kArch =
+constexpr const char* kMixedCell =
     "|nor_conv_3x3~0|+|nor_conv_1x1~0|skip_connect~1|+|avg_pool_3x3~0|skip_connect~1|nor_conv_3x3~2|";
-
-NetworkConfig config_of(const std::string& genotype, NetworkShape shape) {
-  const Genotype g = parse_genotype(genotype);
-  return {.space = SearchSpace::load(g.space), .genotype = g, .shape = shape};
-}
 
 // One recorded network and its outputs.
 struct Runner {
@@ -93,7 +81,7 @@ TEST_CASE("network: inference with folded normalisation gives what evaluation gi
   check_folding(
       config_of("DARTS_V2", {.channels = 4, .layers = 3, .classes = 5, .image = 64, .stem = Stem::imagenet}),
       4);
-  check_folding(config_of(kArch, {.channels = 4, .layers = 2, .classes = 5, .image = 12}), 4);
+  check_folding(config_of(kMixedCell, {.channels = 4, .layers = 2, .classes = 5, .image = 12}), 4);
 }
 
 TEST_CASE("network: after the first run inference allocates nothing", "[nas][network]") {

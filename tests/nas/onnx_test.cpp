@@ -158,18 +158,6 @@ void check_sound(const File& file) {
   }
 }
 
-constexpr const char* kEveryPrimitive =
-    "Genotype(normal=[('sep_conv_3x3', 1), ('skip_connect', 0), ('sep_conv_5x5', 0), ('dil_conv_3x3', 1), "
-    "('max_pool_3x3', 0), ('dil_conv_5x5', 3), ('avg_pool_3x3', 4), ('none', 1)], normal_concat=range(2, 6), "
-    "reduce=[('sep_conv_5x5', 1), ('max_pool_3x3', 0), ('skip_connect', 1), ('dil_conv_5x5', 0), "
-    "('avg_pool_3x3', 0), ('dil_conv_3x3', 1), ('sep_conv_3x3', 1), ('skip_connect', 3)], "
-    "reduce_concat=range(2, 6))";
-
-NetworkConfig config_of(const std::string& genotype, NetworkShape shape) {
-  const Genotype g = parse_genotype(genotype);
-  return {.space = SearchSpace::load(g.space), .genotype = g, .shape = shape};
-}
-
 File exported(const NetworkConfig& config, int batch) {
   return File(onnx::serialise(onnx::ExportableNetwork(config, {.batch = batch}).model()));
 }

@@ -28,7 +28,7 @@ SearchStepConfig small_config() {
 }
 
 // A predictor with a different cost for every feature.
-std::unique_ptr<Regressor> some_predictor(const SearchSpace& space) {
+std::unique_ptr<Regressor> fitted_predictor(const SearchSpace& space) {
   Random random(5);
   Dataset data;
   for (int i = 0; i < 600; ++i) {
@@ -90,7 +90,7 @@ TEST_CASE("search steps: the gradient of L_val + lambda LAT reaches alpha and be
     SearchStepConfig config = small_config();
     config.lambda = lambda;
     config.supernet.fused = fused;
-    const auto predictor = some_predictor(config.supernet.space);
+    const auto predictor = fitted_predictor(config.supernet.space);
     SearchSteps steps(config, predictor.get());
     fill(steps);
     Probe probe{steps};
@@ -149,7 +149,7 @@ TEST_CASE("search steps: second order is the gradient through the unrolled weigh
 TEST_CASE("search steps: in second order the latency term adds its own gradient", "[nas][search]") {
   SearchStepConfig config = small_config();
   config.second_order = true;
-  const auto predictor = some_predictor(config.supernet.space);
+  const auto predictor = fitted_predictor(config.supernet.space);
   std::vector<std::vector<float>> gradients;
   for (const float lambda : {0.f, 0.7f}) {
     config.lambda = lambda;
@@ -196,7 +196,7 @@ TEST_CASE("search steps: weight steps learn a fixed batch, with the same bits fo
 TEST_CASE("search steps: drawn architectures steer in first and second order alike, anew at each step",
           "[nas][search]") {
   SearchStepConfig config = small_config();
-  const auto predictor = some_predictor(config.supernet.space);
+  const auto predictor = fitted_predictor(config.supernet.space);
   config.term.relaxation = {RelaxationKind::gumbel, 2};
   std::vector<std::vector<float>> gradients;
   for (const float lambda : {0.f, 0.7f})
@@ -234,7 +234,7 @@ TEST_CASE("search steps: after the first ones nothing is allocated", "[nas][sear
       config.second_order = second_order;
       config.lambda = 0.5f;
       config.term.relaxation = {RelaxationKind::drawn, 2};
-      const auto predictor = some_predictor(config.supernet.space);
+      const auto predictor = fitted_predictor(config.supernet.space);
       SearchSteps steps(config, predictor.get());
       fill(steps);
       auto run = [&] {
