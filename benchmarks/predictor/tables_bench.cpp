@@ -5,11 +5,14 @@
 // Every architecture that was not fitted on is tested. Prints a table and, with --json, writes all figures:
 // for each column, model and number of rows the mean over seeds, the half width of its 95% confidence
 // interval, calibration and the worst cases; with --svg it draws them. `--draw FILE` draws such figures that
-// are there already. See benchmarks/predictor/table_reader.h for the forms of tables.
+// are there already. A file of figures is added to: those of other tables stay, and what it has of this table
+// from as many seeds is not measured again, so that a long run may be stopped and started. See
+// benchmarks/predictor/table_reader.h for the forms of tables.
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <numeric>
 
@@ -173,13 +176,61 @@ void print(const std::string& column, int64_t rows, const std::string& model, co
              mean("spearman"));
   if (s.contains("within_one_deviation"))
     fmt::print(" {:6.1f}% {:6.1f}%", 100 * mean("within_one_deviation"), 100 * mean("within_two_deviations"));
-  fmt::print(" {:.1f}s\n", mean("seconds"));
+  fmt::print("{}\n",
+             s.contains("seconds") ? fmt::format(" {:.1f}s", mean("seconds")) : "");  // not in older files
   std::fflush(stdout);
 }
 
+// The figures of one table, and the file that keeps them and those of other tables.
+class Figures {
+ public:
+  Figures(std::string path, const CostTable& table) : path_(std::move(path)) {
+    if (!path_.empty() && std::filesystem::exists(path_)) {
+      const json read = json::parse(read_file(path_));
+      tables_ = read.is_array() ? read : json::array({read});
+    }
+    for (size_t i = 0; i < tables_.size(); ++i)
+      if (tables_[i].at("table") == table.name) at_ = i;
+    if (at_ < tables_.size()) {
+      require(tables_[at_].at("rows") == table.features.rows,
+              "[tables_bench] '{}' has figures of {} with {} rows, here are {}; name another file", path_,
+              table.name, tables_[at_].at("rows").get<int64_t>(), table.features.rows);
+      return;
+    }
+    at_ = tables_.size();
+    tables_.push_back({{"table", table.name}, {"rows", table.features.rows}, {"results", json::array()}});
+  }
+
+  // Null where there are none.
+  const json* find(const std::string& column, int64_t rows, const std::string& model) const {
+    for (const json& r : table().at("results"))
+      if (r.at("column") == column && r.at("fitted_on") == rows && r.at("model") == model) return &r;
+    return nullptr;
+  }
+
+  const json& add(json summary, const std::string& column, int64_t rows, const std::string& model) {
+    summary["column"] = column;
+    summary["fitted_on"] = rows;
+    summary["model"] = model;
+    json& results = tables_[at_]["results"];
+    const json* before = find(column, rows, model);
+    json& place = before ? results[size_t(before - &results[0])] : results.emplace_back();
+    place = std::move(summary);
+    if (!path_.empty()) write_json_file(path_, Json::parse(tables_.dump()));
+    return place;
+  }
+
+  const json& table() const { return tables_[at_]; }
+
+ private:
+  std::string path_;
+  json tables_ = json::array();
+  size_t at_ = SIZE_MAX;
+};
+
 void bench(const Arguments& a) {
   const CostTable table = benchmarks::read_table(a.csv, a.table);
-  json results = {{"table", table.name}, {"rows", table.features.rows}, {"results", json::array()}};
+  Figures figures(a.json_path, table);
   fmt::print("{}: {} architectures\n{:18} {:>5} {:9} {:>9} {:>8} {:>8} {:>7} {:>7} {:>8} {:>7} {:>7}\n",
              table.name, table.features.rows, "column", "rows", "model", "error", "95%", "median", "in 5%",
              "in 10%", "Spearman", "1 sd", "2 sd");
@@ -208,19 +259,18 @@ void bench(const Arguments& a) {
       Sources others = all;
       if (!all.empty()) others.erase(others.begin() + std::ptrdiff_t(c));
       for (const std::string& model : a.models) {
-        std::vector<Trial> trials;
-        for (int seed = 0; seed < a.seeds; ++seed)
-          trials.push_back(run(model, table, data, others, rows, uint64_t(seed)));
-        json s = summary(trials, table);
+        const json* there = figures.find(name, rows, model);
+        if (!there || there->at("seeds") < a.seeds) {
+          std::vector<Trial> trials;
+          for (int seed = 0; seed < a.seeds; ++seed)
+            trials.push_back(run(model, table, data, others, rows, uint64_t(seed)));
+          there = &figures.add(summary(trials, table), name, rows, model);
+        }
+        const json s = *there;
         print(name, rows, model, s);
         sum[model] += s["relative_error"]["mean"].get<double>();
         rank[model] += s["spearman"]["mean"].get<double>();
-        s["column"] = name;
-        s["fitted_on"] = rows;
-        s["model"] = model;
-        results["results"].push_back(std::move(s));
-        if (!a.json_path.empty()) write_json_file(a.json_path, Json::parse(results.dump()));
-        if (!a.svg.empty()) write_file_atomically(a.svg + ".svg", benchmarks::picture_of(results));
+        if (!a.svg.empty()) write_file_atomically(a.svg + ".svg", benchmarks::picture_of(figures.table()));
       }
     }
     for (const auto& [model, total] : sum)
@@ -249,7 +299,7 @@ int main(int argc, char** argv) try {
   app.add_option("--live", a.table.live,
                  "table of the same order with output_reachable; rows with 0 are left out");
   app.add_option("--group", a.table.group, "column with the row measured for this one; others are left out");
-  app.add_option("--json", a.json_path, "file for all figures");
+  app.add_option("--json", a.json_path, "file for all figures; what it has already is not measured again");
   app.add_option("--threads", a.threads, "CPU threads; 0: all");
   app.add_option("--svg", a.svg, "draw error against rows into this file, `.svg` appended; see --draw");
   app.add_option("--draw", a.draw, "measure nothing: draw the figures of this JSON file to SVG-TABLE.svg");
