@@ -49,7 +49,7 @@ void move_rows(const KernelArgs& a, const float* from, int64_t from_stride, floa
 
 // A few rows are cut across their planes, so that a thread copies the pixels that it will read and wrote.
 void concat(const Concat& op, const KernelArgs& a) {
-  constexpr int64_t kEnoughTasks = 8, kLine = 16;
+  constexpr int64_t kLine = 16;
   const Shape& shape = a.out_shape(0);
   const int64_t rows = outer_size(shape, op.axis), inner = inner_size(shape, op.axis);
   const int64_t pieces =

@@ -12,8 +12,6 @@
 namespace ladarts::LADARTS_ISA {
 namespace {
 
-constexpr int64_t kEnoughTasks = 8;
-
 // Tiles of up to kPanelColumns columns. Small images are taken together, so that vectors stay full.
 struct Tiles {
   int64_t columns, span, spans, per_span;

@@ -9,6 +9,7 @@
 #include "ops/cpu/conv2d_kernels.h"
 #include "ops/cpu/conv2d_plane.h"
 #include "ops/cpu/gemm.h"
+#include "ops/cpu/parallel.h"
 
 namespace ladarts::LADARTS_ISA {
 namespace {
@@ -147,7 +148,7 @@ void convolve_plane(const Kernel& s, const float* plane, const float* w, const P
 template <class Copy, class F>
 void for_planes(const Conv2dGeometry& g, const BorderedPlane& layout, int64_t scratch_floats,
                 const KernelArgs& a, Copy copy, F f) {
-  constexpr int64_t kTaskTaps = 128 * 1024, kEnoughTasks = 8;
+  constexpr int64_t kTaskTaps = 128 * 1024;
   const int64_t planes = g.n * g.c, together = planes_together(layout);
   const int64_t per_task = std::clamp(kTaskTaps / (g.pixels() * g.kh * g.kw), int64_t{1},
                                       (planes + kEnoughTasks - 1) / kEnoughTasks);

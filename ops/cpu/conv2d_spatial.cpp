@@ -9,6 +9,7 @@
 #include "ops/cpu/conv2d_kernels.h"
 #include "ops/cpu/conv2d_plane.h"
 #include "ops/cpu/gemm.h"
+#include "ops/cpu/parallel.h"
 
 namespace ladarts::LADARTS_ISA {
 namespace {
@@ -148,7 +149,6 @@ void convolve_image(const Spatial& s, int64_t o0, int64_t o1) {
 template <class F>
 void for_images(const Conv2dGeometry& g, int64_t outputs, const Conv2dWorkspace& space, const KernelArgs& a,
                 F f) {
-  constexpr int64_t kEnoughTasks = 8;
   const int64_t whole = g.n * g.groups;
   const int64_t cuts =
       std::clamp((kEnoughTasks + whole - 1) / whole, int64_t{1}, (outputs + kTileRows - 1) / kTileRows);

@@ -18,6 +18,7 @@ inline void for_chunks(ThreadPool& pool, int64_t n, int64_t grain, F f) {
 }
 
 constexpr int64_t kElementGrain = 32 * 1024;  // 128 KiB of floats a task
+constexpr int64_t kEnoughTasks = 8;           // for the threads of a small machine to share work evenly
 
 }  // namespace
 }  // namespace ladarts
