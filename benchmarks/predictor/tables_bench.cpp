@@ -266,7 +266,7 @@ void bench(const Arguments& a) {
             trials.push_back(run(model, table, data, others, rows, uint64_t(seed)));
           there = &figures.add(summary(trials, table), name, rows, model);
         }
-        const json s = *there;
+        const json& s = *there;
         print(name, rows, model, s);
         sum[model] += s["relative_error"]["mean"].get<double>();
         rank[model] += s["spearman"]["mean"].get<double>();
