@@ -12,18 +12,29 @@ SourcePlanes source_of(const Conv2dGeometry& g, const float* x) {
 }
 
 void conv2d_forward(const Conv2d& op, const KernelArgs& a) {
-  const Conv2dGeometry g = conv2d_geometry(op.desc, a.in_shape(0), a.in_shape(1));
+  const int weight = op.parts;
+  const Conv2dGeometry g = conv2d_geometry(op.desc, a.in_shape(0), a.in_shape(weight));
   check_sizes(g);
-  const float* bias = a.n_inputs > 2 ? a.in(2) : nullptr;
+  const float* bias = a.n_inputs > weight + 1 ? a.in(weight + 1) : nullptr;
   if (g.depthwise() && fits(output_tiles(g)))
-    depthwise_forward(g, source_of(g, a.in(0)), a.in(1), bias, a.out(0), a.stream);
-  else
-    dense_forward(g, a.in(0), a.in(1), bias, a.out(0), a.stream);
+    return depthwise_forward(g, source_of(g, a.in(0)), a.in(weight), bias, a.out(0), a.stream);
+  with_parts(a, 0, op.parts,
+             [&](const auto& x) { dense_forward(g, x, a.in(weight), bias, a.out(0), a.stream); });
 }
 
 void conv2d_grad_input(const Conv2dGradInput& op, const KernelArgs& a) {
   const Conv2dGeometry g = conv2d_geometry(op.desc, a.out_shape(0), a.in_shape(1));
   check_sizes(g);
+  if (g.c != a.out_shape(0)[1]) {
+    StoreParts store{ConvShape(g), size32(a.out_shape(0)[1]), {}, {}, {}};
+    for (int i = 0; i < int(op.parts.size()); ++i) {
+      const int part = op.parts[size_t(i)];
+      store.d_x[part] = a.out(i);
+      store.x[part] = op.desc.relu_input ? a.in(2 + i) : nullptr;
+      store.add[part] = a.accumulate(i);
+    }
+    return parts_grad_input(g, a.in(0), a.in(1), store, a.stream);
+  }
   const float* x = op.desc.relu_input ? a.in(2) : nullptr;
   if (g.depthwise() && fits(input_tiles(g)))
     depthwise_grad_input(g, a.in(0), a.in(1), x, a.out(0), a.accumulate(0), a.stream);
@@ -36,9 +47,11 @@ void conv2d_grad_weight(const Conv2dGradWeight& op, const KernelArgs& a) {
   check_sizes(g);
   float* const partials = reinterpret_cast<float*>(a.workspace);
   if (g.depthwise())
-    depthwise_grad_weight(g, a.in(0), source_of(g, a.in(1)), partials, a.out(0), a.accumulate(0), a.stream);
-  else
-    dense_grad_weight(g, a.in(0), a.in(1), partials, a.out(0), a.accumulate(0), a.stream);
+    return depthwise_grad_weight(g, a.in(0), source_of(g, a.in(1)), partials, a.out(0), a.accumulate(0),
+                                 a.stream);
+  with_parts(a, 1, a.n_inputs - 1, [&](const auto& x) {
+    dense_grad_weight(g, a.in(0), x, partials, a.out(0), a.accumulate(0), a.stream);
+  });
 }
 size_t grad_weight_workspace(const Conv2dGradWeight& op, const NodeShapes& s) {
   return partials_bytes(conv2d_geometry(op.desc, s.inputs[1], s.outputs[0]));

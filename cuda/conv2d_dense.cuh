@@ -3,6 +3,7 @@
 // chunk of images.
 #pragma once
 
+#include "cuda/channel_parts.cuh"
 #include "cuda/conv2d_shape.h"
 #include "cuda/gemm.cuh"
 
@@ -23,15 +24,15 @@ struct Pixel {
 };
 
 // What output pixel p of channel-in-group, kernel row and column `tap` multiplies: x there, zero in the
-// padding.
-__device__ inline float patch(const ConvShape& s, const float* x, uint32_t group, const Tap& tap,
+// padding. X: OnePart or ManyParts.
+template <class X>
+__device__ inline float patch(const ConvShape& s, const X& x, uint32_t group, const Tap& tap,
                               const Pixel& p) {
   const int row = int(p.row) * s.stride - s.padding + int(tap.row) * s.dilation;
   const int column = int(p.column) * s.stride - s.padding + int(tap.column) * s.dilation;
   if (row < 0 || column < 0 || row >= int(s.height) || column >= int(s.width)) return 0.f;
   const uint32_t channel = group * s.group_channels + tap.channel;
-  const float v =
-      x[((int64_t(p.image) * s.channels + channel) * s.height + uint32_t(row)) * s.width + uint32_t(column)];
+  const float v = x.plane(p.image, channel, s.height * s.width)[uint32_t(row) * s.width + uint32_t(column)];
   return s.relu_input && v < 0.f ? 0.f : v;
 }
 
@@ -44,10 +45,11 @@ struct WeightRows {
     return w[int64_t(z * group_outputs + m) * taps + k];
   }
 };
+template <class X>
 struct Patches {
   static constexpr bool along_depth = false;
   ConvShape s;
-  const float* x;
+  X x;
   __device__ float operator()(uint32_t z, uint32_t k, uint32_t n) const {
     return patch(s, x, z, Tap(s, k), Pixel(n, s.out_height, s.out_width));
   }
@@ -104,6 +106,22 @@ struct StoreInputs {
   }
 };
 
+// The same of a pointwise convolution whose x has parts.
+struct StoreParts {
+  ConvShape s;
+  uint32_t channels;           // of a part
+  float* d_x[kMostParts];      // null: not wanted
+  const float* x[kMostParts];  // null: no ReLU before the convolution
+  bool add[kMostParts];
+  __device__ void operator()(uint32_t, uint32_t m, uint32_t n, float v) const {
+    const uint32_t pixels = s.height * s.width, part = m / channels;
+    if (!d_x[part]) return;
+    const int64_t at = (int64_t(n / pixels) * channels + m % channels) * pixels + n % pixels;
+    if (x[part] && !(x[part][at] > 0.f)) v = 0.f;
+    d_x[part][at] = add[part] ? d_x[part][at] + v : v;
+  }
+};
+
 // d_w of one chunk of images: (outputs of a group) x (taps), depth the pixels of the chunk's images.
 struct ChunkOutputs {
   static constexpr bool along_depth = true;
@@ -117,10 +135,11 @@ struct ChunkOutputs {
     return d_y[(int64_t(image) * s.outputs + o) * pixels + k % pixels];
   }
 };
+template <class X>
 struct ChunkPatches {
   static constexpr bool along_depth = true;
   ConvShape s;
-  const float* x;
+  X x;
   uint32_t chunks, images_per_chunk;
   __device__ float operator()(uint32_t z, uint32_t k, uint32_t n) const {
     Pixel p(k, s.out_height, s.out_width);

@@ -118,10 +118,11 @@ inline void depthwise_grad_weight(const Conv2dGeometry& g, const float* d_y, Sou
   sum_chunks(g, partials, d_w, add, stream);
 }
 
-inline void dense_forward(const Conv2dGeometry& g, const float* x, const float* w, const float* bias,
-                          float* y, void* stream, const float* addend = nullptr) {
+template <class X>
+void dense_forward(const Conv2dGeometry& g, const X& x, const float* w, const float* bias, float* y,
+                   void* stream, const float* addend = nullptr) {
   const ConvShape s(g);
-  gemm(WeightRows{w, s.group_outputs, size32(g.taps())}, Patches{s, x}, StoreOutputs{s, y, bias, addend},
+  gemm(WeightRows{w, s.group_outputs, size32(g.taps())}, Patches<X>{s, x}, StoreOutputs{s, y, bias, addend},
        g.og, g.n * g.pixels(), g.taps(), g.groups, stream);
 }
 
@@ -132,12 +133,20 @@ inline void dense_grad_input(const Conv2dGeometry& g, const float* d_y, const fl
        g.og * g.kh * g.kw, g.groups, stream);
 }
 
-inline void dense_grad_weight(const Conv2dGeometry& g, const float* d_y, const float* x, float* partials,
-                              float* d_w, bool add, void* stream) {
+// Pointwise, of x in parts.
+inline void parts_grad_input(const Conv2dGeometry& g, const float* d_y, const float* w, StoreParts store,
+                             void* stream) {
+  const ConvShape s(g);
+  gemm(WeightColumns{s, w}, OutputPatches{s, d_y}, store, g.cg, g.n * g.h * g.w, g.og, 1, stream);
+}
+
+template <class X>
+void dense_grad_weight(const Conv2dGeometry& g, const float* d_y, const X& x, float* partials, float* d_w,
+                       bool add, void* stream) {
   const ConvShape s(g);
   const Chunks chunks = chunks_of(g);
   const uint32_t count = size32(chunks.count), images = size32(chunks.images);
-  gemm(ChunkOutputs{s, d_y, count, images}, ChunkPatches{s, x, count, images},
+  gemm(ChunkOutputs{s, d_y, count, images}, ChunkPatches<X>{s, x, count, images},
        StorePartial{partials, count, s.outputs, s.group_outputs, size32(g.taps())}, g.og, g.taps(),
        chunks.images * g.pixels(), g.groups * chunks.count, stream);
   sum_chunks(g, partials, d_w, add, stream);

@@ -1,5 +1,6 @@
 #include "ops/factorized_reduce.h"
 
+#include "cuda/channel_parts.cuh"
 #include "cuda/elementwise.cuh"
 #include "cuda/factorized_reduce.cuh"
 #include "cuda/gradient_sum.cuh"
@@ -20,32 +21,49 @@ ReduceShape shape_of(const FactorizedReduceGeometry& g) {
           {uint32_t(g.outputs[0]), uint32_t(g.outputs[1])}};
 }
 
-void factorized_reduce(const FactorizedReduce&, const KernelArgs& a) {
-  const FactorizedReduceGeometry g(a.in_shape(0), a.in_shape(1), a.in_shape(2));
-  const bool bias = a.n_inputs > 3;
-  elementwise(
-      ReducedValue{
-          shape_of(g), a.in(0), {a.in(1), a.in(2)}, {bias ? a.in(3) : nullptr, bias ? a.in(4) : nullptr}},
-      a.out(0), a.out_shape(0).elements(), false, a.stream);
+FactorizedReduceGeometry reduce_geometry(const Shape* inputs, int parts) {
+  return {inputs[0], inputs[parts], inputs[parts + 1]};
+}
+
+void factorized_reduce(const FactorizedReduce& op, const KernelArgs& a) {
+  const FactorizedReduceGeometry g = reduce_geometry(a.input_shapes, op.parts);
+  const int weights = op.parts, biases = op.parts + 2;
+  const bool bias = a.n_inputs > biases;
+  with_parts(a, 0, op.parts, [&](const auto& x) {
+    const ReducedValue<std::decay_t<decltype(x)>> value{
+        shape_of(g),
+        x,
+        {a.in(weights), a.in(weights + 1)},
+        {bias ? a.in(biases) : nullptr, bias ? a.in(biases + 1) : nullptr}};
+    elementwise(value, a.out(0), a.out_shape(0).elements(), false, a.stream);
+  });
 }
 
 void factorized_reduce_grad(const FactorizedReduceGrad& op, const KernelArgs& a) {
-  const FactorizedReduceGeometry g(a.in_shape(0), a.in_shape(1), a.in_shape(2));
+  const int parts = op.parts();
+  const FactorizedReduceGeometry g = reduce_geometry(a.input_shapes, parts);
   const float* d_y =
       gathered(op.d_y, a, g.images, g.all_outputs(), g.pixels(), reinterpret_cast<float*>(a.workspace));
-  if (op.x_out >= 0)
-    elementwise(ReducedInputGrad{shape_of(g), a.in(0), {a.in(1), a.in(2)}, d_y}, a.out(op.x_out),
-                a.in_shape(0).elements(), a.accumulate(op.x_out), a.stream);
+  for (int part = 0; part < parts; ++part) {
+    const int out = op.x_out[size_t(part)];
+    if (out < 0) continue;
+    const ReducedInputGrad value{
+        shape_of(g), uint32_t(part * g.channels), a.in(part), {a.in(parts), a.in(parts + 1)}, d_y};
+    elementwise(value, a.out(out), a.in_shape(part).elements(), a.accumulate(out), a.stream);
+  }
   for (int parity = 0; parity < 2; ++parity) {
     const int out = op.weight_out[parity];
     if (out < 0) continue;
-    simt::launch(reduced_weight_grad_kernel, dim3(unsigned(g.read), unsigned(g.outputs[parity])),
-                 dim3(kReduceThreads), kReduceThreads * sizeof(double), a.stream, shape_of(g), a.in(0), d_y,
-                 g.images, parity, a.out(out), a.accumulate(out));
+    with_parts(a, 0, parts, [&](const auto& x) {
+      simt::launch(reduced_weight_grad_kernel<std::decay_t<decltype(x)>>,
+                   dim3(unsigned(g.read), unsigned(g.outputs[parity])), dim3(kReduceThreads),
+                   kReduceThreads * sizeof(double), a.stream, shape_of(g), x, d_y, g.images, parity,
+                   a.out(out), a.accumulate(out));
+    });
   }
 }
 size_t gradient_workspace(const FactorizedReduceGrad& op, const NodeShapes& s) {
-  const FactorizedReduceGeometry g(s.inputs[0], s.inputs[1], s.inputs[2]);
+  const FactorizedReduceGeometry g = reduce_geometry(s.inputs.data(), op.parts());
   const bool plain = op.d_y.size() == 1 && op.d_y[0].factors < 0;
   return plain ? 0 : size_t(g.images * g.all_outputs() * g.pixels()) * sizeof(float);
 }

@@ -25,7 +25,8 @@ void separable_conv(const SeparableConv& op, const KernelArgs& a) {
   float* const middle = reinterpret_cast<float*>(a.workspace);
   const SourcePlanes source{a.in(0), size32(x[1]), size32(x[1]), nullptr, true};
   depthwise_forward(depthwise, source, a.in(1), nullptr, middle, a.stream);
-  dense_forward(pointwise, middle, a.in(2), a.in(3), a.out(0), a.stream, a.n_inputs > 4 ? a.in(4) : nullptr);
+  dense_forward(pointwise, OnePart{middle, size32(pointwise.c)}, a.in(2), a.in(3), a.out(0), a.stream,
+                a.n_inputs > 4 ? a.in(4) : nullptr);
 }
 
 size_t workspace(const SeparableConv& op, const NodeShapes& s) {

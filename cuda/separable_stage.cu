@@ -89,7 +89,8 @@ void stage_forward(const SeparableStage& op, const KernelArgs& a) {
     float* const y = a.out(2 * b);
     depthwise_forward(g.depthwise, source_of(op, a, op.branches[size_t(b)].input), a.in(at), nullptr,
                       scratch.middle, a.stream);
-    dense_forward(g.pointwise, scratch.middle, a.in(at + 1), nullptr, y, a.stream);
+    dense_forward(g.pointwise, OnePart{scratch.middle, size32(g.pointwise.c)}, a.in(at + 1), nullptr, y,
+                  a.stream);
     const int64_t outputs = g.pointwise.o, plane = g.pointwise.pixels();
     channel_sums(CenteredTerm{y, plane},
                  FinishAffine{y, plane, outputs, double(x[0] * plane), op.eps, a.out(2 * b + 1)},
@@ -153,8 +154,8 @@ void branch_gradient(const SeparableStageGrad& op, const KernelArgs& a, int bran
   output_gradient(op, a, branch, g, scratch);
   if (b.pointwise_out >= 0) {
     depthwise_forward(g.depthwise, u, depthwise, nullptr, scratch.middle, a.stream);
-    dense_grad_weight(g.pointwise, scratch.d_y, scratch.middle, scratch.partials, a.out(b.pointwise_out),
-                      a.accumulate(b.pointwise_out), a.stream);
+    dense_grad_weight(g.pointwise, scratch.d_y, OnePart{scratch.middle, size32(g.pointwise.c)},
+                      scratch.partials, a.out(b.pointwise_out), a.accumulate(b.pointwise_out), a.stream);
   }
   if (b.depthwise_out < 0 && !wants_u) return;
   dense_grad_input(g.pointwise, scratch.d_y, pointwise, nullptr, scratch.middle, false, a.stream);

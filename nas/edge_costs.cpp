@@ -94,7 +94,7 @@ std::vector<EdgePlace> edge_places(const SearchSpace& space, const NetworkShape&
   Layers layers(graph, params, {.statistics = Statistics::folded});
   const Storage images = Storage::create({1, 3, resolved.image, resolved.image});
   std::vector<EdgePlace> places;
-  const auto look = [&](const CellInputs& in) {
+  const auto look = [&](const CellInputs& in) -> std::vector<Tensor> {
     const int64_t side = in.states[0].dim(2), inner = in.reduction ? (side + 1) / 2 : side;
     for (int e = 0; e < space.edges(); ++e) {
       const bool from_input = space.edge(e).source < space.inputs;
@@ -102,7 +102,7 @@ std::vector<EdgePlace> edge_places(const SearchSpace& space, const NetworkShape&
                         in.reduction && from_input ? 2 : 1});
     }
     const int64_t nodes = space.skeleton.kind == SkeletonKind::residual_stages ? 1 : space.nodes;
-    return layers.zeros({1, nodes * in.channels, inner, inner});
+    return {layers.zeros({1, nodes * in.channels, inner, inner})};
   };
   record_skeleton({.outer = layers, .inner = layers, .imagenet_stem_factor = 1}, space, resolved,
                   graph.leaf(images), look);

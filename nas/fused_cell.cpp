@@ -25,7 +25,7 @@ class FusedCell {
         layers_(graph, params, {.affine = false}),
         edges_(size_t(space_.edges())) {}
 
-  Tensor record() {
+  std::vector<Tensor> record() {
     std::vector<Tensor> states = cell_.inputs;
     for (int i = 0; i < int(states.size()); ++i) record_source(i, states[size_t(i)]);
     for (int node = 0; node < space_.nodes; ++node) {
@@ -35,8 +35,8 @@ class FusedCell {
                                cell_.edges, {.groups = cell_.config.partial_k, .first_row = first}));
       if (node + 1 < space_.nodes) record_source(space_.inputs + node, states.back());
     }
-    if (!darts_) return states.back();
-    return concat_channels({states.begin() + space_.inputs, states.end()});
+    if (!darts_) return {states.back()};
+    return {states.begin() + space_.inputs, states.end()};
   }
 
  private:
@@ -174,7 +174,7 @@ bool has_other_kernels(const SearchSpace& space) {
 
 }  // namespace
 
-Tensor record_fused_cell(Graph& graph, const SupernetCell& cell, ParameterSet& params) {
+std::vector<Tensor> record_fused_cell(Graph& graph, const SupernetCell& cell, ParameterSet& params) {
   if (!has_terms(cell.config.space) || has_other_kernels(cell.config.space))
     return record_cell(graph, cell, params);
   return FusedCell(graph, cell, params).record();

@@ -22,19 +22,29 @@ Layers::ConvWeights Layers::weights(const std::string& name, int64_t outputs, in
           bias ? params_.get(graph_, name + ".bias", {outputs}, Init::constant(0)) : Tensor()};
 }
 
-Tensor Layers::conv_with(const std::string& name, Tensor x, int64_t channels, int kernel, Conv2dDesc desc,
-                         bool bias) {
-  const ConvWeights w = weights(name, channels, x.dim(1) / desc.groups, kernel, desc.relu_input, bias);
+namespace {
+
+int64_t channels_of(const std::vector<Tensor>& parts) {
+  int64_t channels = 0;
+  for (const Tensor& part : parts) channels += part.dim(1);
+  return channels;
+}
+
+}  // namespace
+
+Tensor Layers::conv_with(const std::string& name, const std::vector<Tensor>& x, int64_t channels, int kernel,
+                         Conv2dDesc desc, bool bias) {
+  const ConvWeights w = weights(name, channels, channels_of(x) / desc.groups, kernel, desc.relu_input, bias);
   return conv2d(x, w.weight, desc, w.bias);
 }
 
 Tensor Layers::conv(const std::string& name, Tensor x, int64_t channels, int kernel, Conv2dDesc desc) {
-  return conv_with(name, x, channels, kernel, desc, false);
+  return conv_with(name, {x}, channels, kernel, desc, false);
 }
 
-Tensor Layers::conv_norm(const std::string& conv_name, const std::string& norm_name, Tensor x,
-                         int64_t channels, int kernel, Conv2dDesc desc) {
-  if (!folded()) return norm(norm_name, conv(conv_name, x, channels, kernel, desc));
+Tensor Layers::conv_norm(const std::string& conv_name, const std::string& norm_name,
+                         const std::vector<Tensor>& x, int64_t channels, int kernel, Conv2dDesc desc) {
+  if (!folded()) return norm(norm_name, conv_with(conv_name, x, channels, kernel, desc, false));
   if (options_.folds) options_.folds->push_back({conv_name, norm_name, 0});
   return conv_with(conv_name, x, channels, kernel, desc, true);
 }
@@ -75,21 +85,27 @@ Tensor Layers::linear(const std::string& name, Tensor x, int64_t outputs) {
   return ladarts::linear(x, w, b);
 }
 
-Tensor Layers::relu_conv_norm(const std::string& name, Tensor x, int64_t channels, int kernel, int stride) {
+Tensor Layers::relu_conv_norm(const std::string& name, const std::vector<Tensor>& x, int64_t channels,
+                              int kernel, int stride) {
   return conv_norm(name, name + ".norm", x, channels, kernel,
                    {.stride = stride, .padding = (kernel - 1) / 2, .relu_input = true});
 }
 
-Tensor Layers::strided_halves(const std::string& name, Tensor x, int64_t channels, int64_t read) {
+Layers::HalvesWeights Layers::halves_weights(const std::string& name, int64_t channels, int64_t read) {
   require(channels % 2 == 0, "[layers] {} halves the image and needs an even number of channels, not {}",
           name, channels);
-  const ConvWeights even = weights(name + ".even", channels / 2, read, 1, true, folded()),
-                    odd = weights(name + ".odd", channels / 2, read, 1, true, folded());
+  return {weights(name + ".even", channels / 2, read, 1, true, folded()),
+          weights(name + ".odd", channels / 2, read, 1, true, folded())};
+}
+
+Tensor Layers::strided_halves(const std::string& name, Tensor x, int64_t channels, int64_t read) {
+  const auto [even, odd] = halves_weights(name, channels, read);
   return ladarts::factorized_reduce(x, even.weight, odd.weight, {.channels = int(read)}, even.bias, odd.bias);
 }
 
-Tensor Layers::factorized_reduce(const std::string& name, Tensor x, int64_t channels) {
-  Tensor y = strided_halves(name, x, channels, x.dim(1));
+Tensor Layers::factorized_reduce(const std::string& name, const std::vector<Tensor>& x, int64_t channels) {
+  const auto [even, odd] = halves_weights(name, channels, channels_of(x));
+  Tensor y = ladarts::factorized_reduce(x, even.weight, odd.weight, even.bias, odd.bias);
   if (!folded()) return norm(name + ".norm", y);
   if (options_.folds) {
     options_.folds->push_back({name + ".even", name + ".norm", 0});
@@ -160,8 +176,8 @@ bool Layers::adds(const Primitive& p) const {
 }
 
 Tensor Layers::residual_block(const std::string& name, Tensor x, int64_t channels) {
-  Tensor main = relu_conv_norm(name + ".a", x, channels, 3, 2);
-  main = relu_conv_norm(name + ".b", main, channels, 3);
+  Tensor main = relu_conv_norm(name + ".a", {x}, channels, 3, 2);
+  main = relu_conv_norm(name + ".b", {main}, channels, 3);
   Tensor pooled = avg_pool2d(x, {.kernel = 2, .stride = 2, .padding = 0});
   return add(conv(name + ".shortcut", pooled, channels, 1, {}), main);
 }
@@ -181,13 +197,13 @@ Tensor Layers::primitive(const Primitive& p, const std::string& name, Tensor x, 
     case PrimitiveKind::avg_pool:
       return options_.pool_norm ? norm(name + ".norm", avg_pool2d(x, pool)) : avg_pool2d(x, pool);
     case PrimitiveKind::skip_connect:
-      return stride == 1 ? x : factorized_reduce(name, x, x.dim(1));
+      return stride == 1 ? x : factorized_reduce(name, {x}, x.dim(1));
     case PrimitiveKind::sep_conv:
       return sep_conv(name, x, p.kernel, stride, addend);
     case PrimitiveKind::dil_conv:
       return dil_conv(name, x, p.kernel, stride, addend);
     case PrimitiveKind::nor_conv:
-      return relu_conv_norm(name, x, x.dim(1), p.kernel, stride);
+      return relu_conv_norm(name, {x}, x.dim(1), p.kernel, stride);
   }
   LADARTS_CHECK(false);
   return {};

@@ -1,4 +1,5 @@
-// The layers that cells, stems and heads are made of, recorded with named parameters. x is (N, C, H, W).
+// The layers that cells, stems and heads are made of, recorded with named parameters. x is (N, C, H, W);
+// where it is a list, in parts (ops/channels.h).
 #pragma once
 
 #include <string>
@@ -49,8 +50,12 @@ class Layers {
       : graph_(graph), params_(params), options_(options) {}
 
   // Convolution with square kernel, no bias of its own, then normalisation.
+  Tensor conv_norm(const std::string& conv, const std::string& norm, const std::vector<Tensor>& x,
+                   int64_t channels, int kernel, Conv2dDesc desc);
   Tensor conv_norm(const std::string& conv, const std::string& norm, Tensor x, int64_t channels, int kernel,
-                   Conv2dDesc desc);
+                   Conv2dDesc desc) {
+    return conv_norm(conv, norm, std::vector{x}, channels, kernel, desc);
+  }
   // Convolution alone, without bias: name.weight.
   Tensor conv(const std::string& name, Tensor x, int64_t channels, int kernel, Conv2dDesc desc);
   Tensor norm(const std::string& name, Tensor x);
@@ -58,10 +63,11 @@ class Layers {
   Tensor linear(const std::string& name, Tensor x, int64_t outputs);
 
   // ReLU, convolution (size kept at stride 1), normalisation: name.weight, name.norm.
-  Tensor relu_conv_norm(const std::string& name, Tensor x, int64_t channels, int kernel, int stride = 1);
+  Tensor relu_conv_norm(const std::string& name, const std::vector<Tensor>& x, int64_t channels, int kernel,
+                        int stride = 1);
   // Halves the size: ReLU, concat(1x1 of even positions, 1x1 of odd ones), normalisation: name.even, .odd,
   // .norm.
-  Tensor factorized_reduce(const std::string& name, Tensor x, int64_t channels);
+  Tensor factorized_reduce(const std::string& name, const std::vector<Tensor>& x, int64_t channels);
   // The same before its normalisation, of the first `read` channels of x.
   Tensor strided_halves(const std::string& name, Tensor x, int64_t channels, int64_t read);
   // Twice [ReLU, depthwise, pointwise, normalisation]: name.depthwise0, .pointwise0, .norm0, .depthwise1, ...
@@ -104,8 +110,12 @@ class Layers {
   // ReLU, depthwise, pointwise, normalisation.
   Tensor separable(const std::string& depthwise, const std::string& pointwise, const std::string& norm,
                    Tensor x, int kernel, SeparableConvDesc desc, Tensor addend);
-  Tensor conv_with(const std::string& name, Tensor x, int64_t channels, int kernel, Conv2dDesc desc,
-                   bool bias);
+  Tensor conv_with(const std::string& name, const std::vector<Tensor>& x, int64_t channels, int kernel,
+                   Conv2dDesc desc, bool bias);
+  struct HalvesWeights {
+    ConvWeights even, odd;
+  };
+  HalvesWeights halves_weights(const std::string& name, int64_t channels, int64_t read);
   Graph& graph_;
   ParameterSet& params_;
   LayerOptions options_;

@@ -34,7 +34,7 @@ class CellRecorder {
   CellRecorder(Layers layers, const NetworkConfig& config, std::optional<DropPathInput> drop_path)
       : layers_(layers), config_(config), drop_path_(std::move(drop_path)) {}
 
-  Tensor record(const CellInputs& in) {
+  std::vector<Tensor> record(const CellInputs& in) {
     const SearchSpace& space = config_.space;
     const CellGenotype& genotype = config_.genotype.cells[size_t(space.cell_type_of(in.reduction))];
     const int64_t side = in.reduction ? (in.states[0].dim(2) + 1) / 2 : in.states[0].dim(2);
@@ -61,8 +61,8 @@ class CellRecorder {
                                        : sum_of(terms));
       }
     }
-    if (space.skeleton.kind == SkeletonKind::residual_stages) return states.back();
-    return concat_channels({states.begin() + space.inputs, states.end()});
+    if (space.skeleton.kind == SkeletonKind::residual_stages) return {states.back()};
+    return {states.begin() + space.inputs, states.end()};
   }
 
  private:
@@ -103,8 +103,9 @@ class CellRecorder {
   std::optional<DropPathInput> drop_path_;
 };
 
-Tensor record_auxiliary_head(Layers& layers, const NetworkShape& shape, Tensor x) {
+Tensor record_auxiliary_head(Layers& layers, const NetworkShape& shape, const std::vector<Tensor>& nodes) {
   const Graph::Scope scope(layers.graph(), "auxiliary");
+  Tensor x = concat_channels(nodes);
   const bool imagenet = shape.stem == Stem::imagenet;
   const int stride = imagenet ? 2 : 3;
   require(
@@ -202,10 +203,12 @@ int64_t multiply_accumulates(const Graph& graph) {
         total += graph.values()[size_t(node.inputs[size_t(weight)])].shape.elements() * y[0] * y[2] * y[3];
       continue;
     }
-    const bool counted = dynamic_cast<const Conv2d*>(op) || dynamic_cast<const FactorizedReduce*>(op) ||
-                         dynamic_cast<const Linear*>(op);
-    if (!counted) continue;
-    const Shape& weight = graph.values()[size_t(node.inputs[1])].shape;  // (outputs, ...)
+    int weights = 0;  // which operand
+    if (const auto* conv = dynamic_cast<const Conv2d*>(op)) weights = conv->parts;
+    if (const auto* reduce = dynamic_cast<const FactorizedReduce*>(op)) weights = reduce->parts;
+    if (dynamic_cast<const Linear*>(op)) weights = 1;
+    if (weights == 0) continue;
+    const Shape& weight = graph.values()[size_t(node.inputs[size_t(weights)])].shape;  // (outputs, ...)
     total += graph.values()[size_t(node.outputs[0])].shape.elements() * (weight.elements() / weight[0]);
   }
   return total;

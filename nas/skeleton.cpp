@@ -2,6 +2,7 @@
 
 #include "core/error.h"
 #include "ops/activations.h"
+#include "ops/channels.h"
 #include "ops/pool2d.h"
 
 namespace ladarts {
@@ -24,7 +25,8 @@ std::pair<Tensor, Tensor> record_imagenet_stems(Layers& layers, Tensor images, i
 }
 
 // A cell's two inputs, brought to its channels and size.
-std::vector<Tensor> record_preprocessing(Layers& layers, const std::string& name, Tensor s0, Tensor s1,
+std::vector<Tensor> record_preprocessing(Layers& layers, const std::string& name,
+                                         const std::vector<Tensor>& s0, const std::vector<Tensor>& s1,
                                          const CellPosition& at) {
   const Graph::Scope scope(layers.graph(), "preprocess");
   Tensor first = at.after_reduction ? layers.factorized_reduce(name + "0", s0, at.channels)
@@ -35,12 +37,14 @@ std::vector<Tensor> record_preprocessing(Layers& layers, const std::string& name
 SkeletonResult record_darts(SkeletonLayers& layers, const SearchSpace& space, const NetworkShape& shape,
                             Tensor images, const CellBody& body) {
   SkeletonResult result;
-  Tensor s0, s1;
-  if (shape.stem == Stem::imagenet)
-    std::tie(s0, s1) =
+  std::vector<Tensor> s0, s1;  // in parts
+  if (shape.stem == Stem::imagenet) {
+    const auto [quarter, eighth] =
         record_imagenet_stems(layers.outer, images, layers.imagenet_stem_factor * shape.channels);
-  else
-    s0 = s1 = record_cifar_stem(layers.outer, images, 3 * shape.channels);
+    s0 = {quarter}, s1 = {eighth};
+  } else {
+    s0 = s1 = {record_cifar_stem(layers.outer, images, 3 * shape.channels)};
+  }
   const std::vector<CellPosition> cells = cell_positions(shape, space);
   for (size_t i = 0; i < cells.size(); ++i) {
     const CellPosition& at = cells[i];
@@ -52,7 +56,10 @@ SkeletonResult record_darts(SkeletonLayers& layers, const SearchSpace& space, co
     if (int(i) == 2 * shape.layers / 3) result.two_thirds_deep = s1;
   }
   const Graph::Scope scope(layers.outer.graph(), "head");
-  result.logits = layers.outer.linear("head", global_avg_pool(s1), shape.classes);
+  std::vector<Tensor> pooled;
+  for (const Tensor& part : s1) pooled.push_back(global_avg_pool(part));
+  result.logits =
+      layers.outer.linear("head", pooled.size() == 1 ? pooled[0] : concat_channels(pooled), shape.classes);
   return result;
 }
 
@@ -68,7 +75,7 @@ SkeletonResult record_residual_stages(SkeletonLayers& layers, const SearchSpace&
       x = layers.outer.residual_block(block, x, cells[i].channels);
     }
     const Graph::Scope scope(layers.inner.graph(), name);
-    x = body({int(i), name, false, cells[i].channels, {x}});
+    x = body({int(i), name, false, cells[i].channels, {x}}).front();
   }
   const Graph::Scope scope(layers.outer.graph(), "head");
   x = relu(layers.outer.norm("head.norm", x));

@@ -18,7 +18,8 @@ struct CellInputs {
   int channels = 0;            // C of its nodes
   std::vector<Tensor> states;  // preprocessed input states (N, C, H, W)
 };
-using CellBody = std::function<Tensor(const CellInputs&)>;
+// Returns the cell's output in parts (ops/channels.h): its nodes, which nobody has to copy together.
+using CellBody = std::function<std::vector<Tensor>(const CellInputs&)>;
 
 struct SkeletonLayers {
   Layers outer;              // stems, residual blocks, head
@@ -28,8 +29,8 @@ struct SkeletonLayers {
 };
 
 struct SkeletonResult {
-  Tensor logits;           // (N, classes)
-  Tensor two_thirds_deep;  // output of cell floor(2 * layers / 3); darts skeleton
+  Tensor logits;                        // (N, classes)
+  std::vector<Tensor> two_thirds_deep;  // output of cell floor(2 * layers / 3), in parts; darts skeleton
 };
 
 SkeletonResult record_skeleton(SkeletonLayers layers, const SearchSpace& space, const NetworkShape& resolved,

@@ -33,7 +33,7 @@ Tensor record_edge(Layers& layers, const SupernetConfig& config, const std::stri
 
 }  // namespace
 
-Tensor record_cell(Graph& graph, const SupernetCell& cell, ParameterSet& params) {
+std::vector<Tensor> record_cell(Graph& graph, const SupernetCell& cell, ParameterSet& params) {
   const SearchSpace& space = cell.config.space;
   const bool darts = space.skeleton.kind == SkeletonKind::darts;
   const int64_t primitives = int64_t(space.primitives.size());
@@ -59,8 +59,8 @@ Tensor record_cell(Graph& graph, const SupernetCell& cell, ParameterSet& params)
     else
       states.push_back(incoming.size() == 1 ? incoming[0] : add_n(incoming));
   }
-  if (!darts) return states.back();
-  return concat_channels({states.begin() + space.inputs, states.end()});
+  if (!darts) return {states.back()};
+  return {states.begin() + space.inputs, states.end()};
 }
 
 }  // namespace ladarts

@@ -42,6 +42,15 @@ Tensor record_slice(int axis, Tensor x, int64_t begin, int64_t count) {
 
 }  // namespace
 
+bool readable_as_parts(const std::vector<Tensor>& xs) {
+  if (xs.empty() || xs.size() > size_t(kMostParts)) return false;
+  for (const Tensor& x : xs) {
+    if (!x || x.dtype() != DType::f32 || x.rank() != 4) return false;
+    if (x.shape() != xs[0].shape() || x.shape().elements() == 0) return false;
+  }
+  return true;
+}
+
 Tensor concat_channels(const std::vector<Tensor>& xs) {
   return record_concat(1, xs);
 }

@@ -7,6 +7,11 @@
 
 namespace ladarts {
 
+// Some ops take x in parts, as if by concat_channels, and read these where they lie: up to so many of one
+// shape.
+constexpr int kMostParts = 8;
+bool readable_as_parts(const std::vector<Tensor>& xs);
+
 Tensor concat_channels(const std::vector<Tensor>& xs);          // (N, C_k, ...) -> (N, sum C_k, ...)
 Tensor slice_channels(Tensor x, int64_t begin, int64_t count);  // channels [begin, begin + count)
 Tensor concat_rows(const std::vector<Tensor>& xs);              // (N_k, ...) -> (sum N_k, ...)

@@ -2,6 +2,7 @@
 
 #include "core/error.h"
 #include "core/gradients.h"
+#include "ops/channels.h"
 #include "ops/conv2d_plan.h"
 
 namespace ladarts {
@@ -14,6 +15,13 @@ void check_desc(const Conv2dDesc& d) {
       "[conv2d] stride {}, dilation {}, groups {}, padding {}: the first three must be at least 1, padding "
       "at least 0",
       d.stride, d.dilation, d.groups, d.padding);
+}
+
+void check_bias(Tensor w, Tensor bias) {
+  if (!bias) return;
+  require(bias.dtype() == DType::f32 && bias.shape() == Shape{w.dim(0)},
+          "[conv2d] bias {} must be ({}): one value per output channel of weight {}", bias.shape().str(),
+          w.dim(0), w.shape().str());
 }
 
 void check_shapes(const Conv2dDesc& d, Tensor x, Tensor w, Tensor bias) {
@@ -39,10 +47,7 @@ void check_shapes(const Conv2dDesc& d, Tensor x, Tensor w, Tensor bias) {
             "use a smaller kernel",
             w.shape().str(), d.dilation, reach, x.shape().str(), d.padding, x.dim(i) + 2 * d.padding);
   }
-  if (bias)
-    require(bias.dtype() == DType::f32 && bias.shape() == Shape{w.dim(0)},
-            "[conv2d] bias {} must be ({}): one value per output channel of weight {}", bias.shape().str(),
-            w.dim(0), w.shape().str());
+  check_bias(w, bias);
 }
 
 // A multiply-accumulate per tap of every output, operands moved once.
@@ -65,19 +70,42 @@ Tensor conv2d(Tensor x, Tensor w, Conv2dDesc desc, Tensor bias) {
   return x.graph().add(std::make_shared<Conv2d>(desc), operands, {{{g.n, g.o, g.oh, g.ow}}})[0];
 }
 
+Tensor conv2d(const std::vector<Tensor>& x, Tensor w, Conv2dDesc desc, Tensor bias) {
+  require(!x.empty(), "[conv2d] x must have at least one part");
+  const bool pointwise = desc.stride == 1 && desc.padding == 0 && desc.groups == 1 && bool(w) &&
+                         w.rank() == 4 && w.dim(2) == 1 && w.dim(3) == 1;
+  if (x.size() == 1) return conv2d(x[0], w, desc, bias);
+  if (!pointwise || !readable_as_parts(x)) return conv2d(concat_channels(x), w, desc, bias);
+  check_desc(desc);
+  const auto parts = int64_t(x.size());
+  require(w.dim(1) == parts * x[0].dim(1),
+          "[conv2d] weight {} expects {} input channels, {} parts {} have {}", w.shape().str(), w.dim(1),
+          parts, x[0].shape().str(), parts * x[0].dim(1));
+  check_bias(w, bias);
+  std::vector<Tensor> operands = x;
+  operands.push_back(w);
+  if (bias) operands.push_back(bias);
+  return w.graph().add(std::make_shared<Conv2d>(desc, int(parts)), operands,
+                       {{{x[0].dim(0), w.dim(0), x[0].dim(2), x[0].dim(3)}}})[0];
+}
+
 void Conv2d::backward(Backward& b) const {
-  const Tensor x = b.input(0), w = b.input(1), d_y = b.grad(0);
-  if (b.needs(0)) {
-    std::vector<Tensor> operands{d_y, w};
-    if (desc.relu_input) operands.push_back(x);
-    b.emit(Conv2dGradInput(desc), operands, {0});
+  const Tensor w = b.input(parts), d_y = b.grad(0);
+  std::vector<int> wanted;
+  std::vector<Tensor> x, for_input{d_y, w}, for_weight{d_y};
+  for (int i = 0; i < parts; ++i) {
+    for_weight.push_back(b.input(i));
+    if (!b.needs(i)) continue;
+    wanted.push_back(i);
+    if (desc.relu_input) for_input.push_back(b.input(i));
   }
-  if (b.needs(1)) b.emit(Conv2dGradWeight(desc), {d_y, x}, {1});
-  if (b.inputs() > 2 && b.needs(2)) b.emit(BiasGrad(), {d_y}, {2});
+  if (!wanted.empty()) b.emit(Conv2dGradInput(desc, wanted), for_input, wanted);
+  if (b.needs(parts)) b.emit(Conv2dGradWeight(desc), for_weight, {parts});
+  if (b.inputs() > parts + 1 && b.needs(parts + 1)) b.emit(BiasGrad(), {d_y}, {parts + 1});
 }
 
 size_t Conv2d::workspace_bytes(const NodeShapes& s, int threads) const {
-  const Conv2dGeometry g = conv2d_geometry(desc, s.inputs[0], s.inputs[1]);
+  const Conv2dGeometry g = conv2d_geometry(desc, s.inputs[0], s.inputs[size_t(parts)]);
   return sizeof(float) * size_t(forward_workspace(g).floats(threads));
 }
 size_t Conv2dGradInput::workspace_bytes(const NodeShapes& s, int threads) const {
@@ -90,10 +118,13 @@ size_t Conv2dGradWeight::workspace_bytes(const NodeShapes& s, int threads) const
 }
 
 Cost Conv2d::cost(const NodeShapes& s) const {
-  return convolution_cost(s, s.outputs[0], s.inputs[1]);
+  return convolution_cost(s, s.outputs[0], s.inputs[size_t(parts)]);
 }
 Cost Conv2dGradInput::cost(const NodeShapes& s) const {
-  return convolution_cost(s, s.inputs[0], s.inputs[1]);
+  Cost cost = convolution_cost(s, s.inputs[0], s.inputs[1]);
+  const double channels = double(s.inputs[1][1] * desc.groups);  // of all parts
+  cost.flops *= double(s.outputs[0][1]) * double(parts.size()) / channels;
+  return cost;
 }
 Cost Conv2dGradWeight::cost(const NodeShapes& s) const {
   return convolution_cost(s, s.inputs[0], s.outputs[0]);

@@ -4,6 +4,8 @@
 // with zeros outside of the image; g is the first channel of o's group.
 #pragma once
 
+#include <vector>
+
 #include "core/graph.h"
 
 namespace ladarts {
@@ -19,28 +21,34 @@ struct Conv2dDesc {
 // x (N, C, H, W), w (O, C/groups, KH, KW), bias (O) or empty. Returns (N, O, OH, OW),
 // OH = (H + 2*padding - dilation*(KH-1) - 1) / stride + 1. Throws Error where shapes or desc do not fit.
 Tensor conv2d(Tensor x, Tensor w, Conv2dDesc desc = {}, Tensor bias = {});
+// The same with x in parts, as if by concat_channels. Pointwise ones without groups read the parts where they
+// lie (readable_as_parts), others a concatenation that is recorded.
+Tensor conv2d(const std::vector<Tensor>& x, Tensor w, Conv2dDesc desc = {}, Tensor bias = {});
 
-class Conv2d : public Op {  // (x, w[, bias]) -> (y)
+class Conv2d : public Op {  // (x in parts, w[, bias]) -> (y)
  public:
-  explicit Conv2d(Conv2dDesc d) : desc(d) {}
+  explicit Conv2d(Conv2dDesc d, int p = 1) : desc(d), parts(p) {}
   std::string_view name() const override { return "conv2d"; }
   void backward(Backward& b) const override;
   size_t workspace_bytes(const NodeShapes& s, int threads) const override;
   Cost cost(const NodeShapes& s) const override;
   Conv2dDesc desc;
+  int parts;
 };
 
-class Conv2dGradInput : public Op {  // (d_y, w[, x where relu_input]) -> (d_x)
+// (d_y, w[, the wanted parts of x where relu_input]) -> (d_x of each of them)
+class Conv2dGradInput : public Op {
  public:
-  explicit Conv2dGradInput(Conv2dDesc d) : desc(d) {}
+  explicit Conv2dGradInput(Conv2dDesc d, std::vector<int> p = {0}) : desc(d), parts(std::move(p)) {}
   std::string_view name() const override { return "conv2d_grad_input"; }
   bool can_accumulate(int) const override { return true; }
   size_t workspace_bytes(const NodeShapes& s, int threads) const override;
   Cost cost(const NodeShapes& s) const override;
   Conv2dDesc desc;
+  std::vector<int> parts;  // which part of x each output is the gradient of
 };
 
-class Conv2dGradWeight : public Op {  // (d_y, x) -> (d_w)
+class Conv2dGradWeight : public Op {  // (d_y, x in parts) -> (d_w)
  public:
   explicit Conv2dGradWeight(Conv2dDesc d) : desc(d) {}
   std::string_view name() const override { return "conv2d_grad_weight"; }

@@ -16,8 +16,9 @@ int64_t round_up(int64_t n, int64_t multiple) {
 
 Conv2dGeometry conv2d_geometry(const Conv2dDesc& desc, const Shape& x, const Shape& w) {
   Conv2dGeometry g{};
-  g.n = x[0], g.c = x[1], g.h = x[2], g.w = x[3];
+  g.n = x[0], g.h = x[2], g.w = x[3];
   g.o = w[0], g.cg = w[1], g.kh = w[2], g.kw = w[3];
+  g.c = g.cg * desc.groups;
   g.stride = desc.stride, g.padding = desc.padding, g.dilation = desc.dilation, g.groups = desc.groups;
   g.relu_input = desc.relu_input;
   g.og = g.o / g.groups;

@@ -27,7 +27,7 @@ struct Conv2dGeometry {
   bool pointwise() const { return kh == 1 && kw == 1 && stride == 1 && padding == 0; }
 };
 
-// From the shapes of x and w. The output must not be empty (conv2d() checks).
+// From the shapes of x, or of a part of it, and w. The output must not be empty (conv2d() checks).
 Conv2dGeometry conv2d_geometry(const Conv2dDesc& desc, const Shape& x, const Shape& w);
 
 // Matrix products work on panels: kPanelRows taps (or channels) of up to kPanelColumns output pixels.

@@ -3,9 +3,35 @@
 #include <algorithm>
 
 #include "core/gradients.h"
+#include "ops/channels.h"
 #include "ops/checks.h"
 
 namespace ladarts {
+
+namespace {
+
+Tensor record(const std::vector<Tensor>& parts, int64_t read, Tensor even, Tensor odd, Tensor even_bias,
+              Tensor odd_bias) {
+  for (const Tensor& w : {even, odd}) {
+    require_float("factorized_reduce", "a weight", w);
+    require(w.rank() == 4 && w.dim(0) > 0 && w.shape() == Shape{w.dim(0), read, 1, 1},
+            "[factorized_reduce] weight {} must be (outputs, {}, 1, 1)", w.shape().str(), read);
+  }
+  require(bool(even_bias) == bool(odd_bias), "[factorized_reduce] give both biases, or neither");
+  std::vector<Tensor> operands = parts;
+  operands.insert(operands.end(), {even, odd});
+  if (even_bias) {
+    require(even_bias.shape() == Shape{even.dim(0)} && odd_bias.shape() == Shape{odd.dim(0)},
+            "[factorized_reduce] biases {} and {} must be ({}) and ({})", even_bias.shape().str(),
+            odd_bias.shape().str(), even.dim(0), odd.dim(0));
+    operands.insert(operands.end(), {even_bias, odd_bias});
+  }
+  const Tensor x = parts[0];
+  const Shape y{x.dim(0), even.dim(0) + odd.dim(0), (x.dim(2) + 1) / 2, (x.dim(3) + 1) / 2};
+  return x.graph().add(std::make_shared<FactorizedReduce>(int(parts.size())), operands, {{y}})[0];
+}
+
+}  // namespace
 
 Tensor factorized_reduce(Tensor x, Tensor even, Tensor odd, FactorizedReduceDesc desc, Tensor even_bias,
                          Tensor odd_bias) {
@@ -14,21 +40,13 @@ Tensor factorized_reduce(Tensor x, Tensor even, Tensor odd, FactorizedReduceDesc
   const int64_t read = desc.channels ? desc.channels : x.dim(1);
   require(read > 0 && read <= x.dim(1), "[factorized_reduce] {} channels asked for, x of shape {} has {}",
           read, x.shape().str(), x.dim(1));
-  for (const Tensor& w : {even, odd}) {
-    require_float("factorized_reduce", "a weight", w);
-    require(w.rank() == 4 && w.dim(0) > 0 && w.shape() == Shape{w.dim(0), read, 1, 1},
-            "[factorized_reduce] weight {} must be (outputs, {}, 1, 1)", w.shape().str(), read);
-  }
-  require(bool(even_bias) == bool(odd_bias), "[factorized_reduce] give both biases, or neither");
-  std::vector<Tensor> operands{x, even, odd};
-  if (even_bias) {
-    require(even_bias.shape() == Shape{even.dim(0)} && odd_bias.shape() == Shape{odd.dim(0)},
-            "[factorized_reduce] biases {} and {} must be ({}) and ({})", even_bias.shape().str(),
-            odd_bias.shape().str(), even.dim(0), odd.dim(0));
-    operands.insert(operands.end(), {even_bias, odd_bias});
-  }
-  const Shape y{x.dim(0), even.dim(0) + odd.dim(0), (x.dim(2) + 1) / 2, (x.dim(3) + 1) / 2};
-  return x.graph().add(std::make_shared<FactorizedReduce>(), operands, {{y}})[0];
+  return record({x}, read, even, odd, even_bias, odd_bias);
+}
+
+Tensor factorized_reduce(const std::vector<Tensor>& x, Tensor even, Tensor odd, Tensor even_bias,
+                         Tensor odd_bias) {
+  if (!readable_as_parts(x)) return factorized_reduce(concat_channels(x), even, odd, {}, even_bias, odd_bias);
+  return record(x, int64_t(x.size()) * x[0].dim(1), even, odd, even_bias, odd_bias);
 }
 
 FactorizedReduceGeometry::FactorizedReduceGeometry(const Shape& x, const Shape& even, const Shape& odd)
@@ -54,9 +72,11 @@ FactorizedReducePlan::FactorizedReducePlan(const FactorizedReduceGeometry& g) {
 }
 
 void FactorizedReduce::backward(Backward& b) const {
-  require(b.inputs() == 3, "[factorized_reduce] the form with biases has no gradient: it is for inference");
+  require(b.inputs() == parts + 2,
+          "[factorized_reduce] the form with biases has no gradient: it is for inference");
   FactorizedReduceGrad op;
-  std::vector<Tensor> operands{b.input(0), b.input(1), b.input(2)};
+  std::vector<Tensor> operands;
+  for (int i = 0; i < b.inputs(); ++i) operands.push_back(b.input(i));
   op.d_y = gradient_sum(b, 0, operands);
   std::vector<int> grads_of;
   auto want = [&](int input) {
@@ -64,24 +84,16 @@ void FactorizedReduce::backward(Backward& b) const {
     grads_of.push_back(input);
     return int(grads_of.size()) - 1;
   };
-  op.x_out = want(0);
-  op.weight_out[0] = want(1);
-  op.weight_out[1] = want(2);
+  for (int i = 0; i < parts; ++i) op.x_out.push_back(want(i));
+  for (int parity = 0; parity < 2; ++parity) op.weight_out[parity] = want(parts + parity);
   b.emit(std::move(op), operands, grads_of);
 }
 
-size_t FactorizedReduce::workspace_bytes(const NodeShapes& s, int threads) const {
-  const FactorizedReducePlan plan({s.inputs[0], s.inputs[1], s.inputs[2]});
-  return size_t(threads * plan.panel) * sizeof(float);
-}
-
-size_t FactorizedReduceGrad::workspace_bytes(const NodeShapes& s, int threads) const {
-  const FactorizedReduceGeometry g(s.inputs[0], s.inputs[1], s.inputs[2]);
-  const FactorizedReducePlan plan(g);
-  return size_t(threads * plan.thread_floats + plan.chunks * g.weights()) * sizeof(float);
-}
-
 namespace {
+
+FactorizedReduceGeometry geometry(const NodeShapes& s, int parts) {
+  return {s.inputs[0], s.inputs[size_t(parts)], s.inputs[size_t(parts) + 1]};
+}
 
 // A quarter of the pixels each, even and odd.
 double multiply_accumulates(const FactorizedReduceGeometry& g) {
@@ -90,18 +102,30 @@ double multiply_accumulates(const FactorizedReduceGeometry& g) {
 
 }  // namespace
 
+size_t FactorizedReduce::workspace_bytes(const NodeShapes& s, int threads) const {
+  const FactorizedReducePlan plan(geometry(s, parts));
+  return size_t(threads * plan.panel) * sizeof(float);
+}
+
+size_t FactorizedReduceGrad::workspace_bytes(const NodeShapes& s, int threads) const {
+  const FactorizedReduceGeometry g = geometry(s, parts());
+  const FactorizedReducePlan plan(g);
+  return size_t(threads * plan.thread_floats + plan.chunks * g.weights()) * sizeof(float);
+}
+
 Cost FactorizedReduce::cost(const NodeShapes& s) const {
   Cost cost = Op::cost(s);
-  const FactorizedReduceGeometry g(s.inputs[0], s.inputs[1], s.inputs[2]);
+  const FactorizedReduceGeometry g = geometry(s, parts);
   cost.flops = 2 * multiply_accumulates(g);
-  cost.bytes_moved -= 4.0 * double(s.inputs[0].elements()) * (1 - double(g.read) / double(g.channels));
+  cost.bytes_moved -= 4.0 * double(s.inputs[0].elements()) * (parts - double(g.read) / double(g.channels));
   return cost;
 }
 
 Cost FactorizedReduceGrad::cost(const NodeShapes& s) const {
   Cost cost = Op::cost(s);
-  const double forward = 2 * multiply_accumulates({s.inputs[0], s.inputs[1], s.inputs[2]});
-  cost.flops = (x_out >= 0 ? forward : 0) + (weight_out[0] >= 0 || weight_out[1] >= 0 ? forward : 0);
+  const double forward = 2 * multiply_accumulates(geometry(s, parts()));
+  for (const int out : x_out) cost.flops += out >= 0 ? forward / parts() : 0;
+  cost.flops += (weight_out[0] >= 0 || weight_out[1] >= 0 ? forward : 0);
   return cost;
 }
 

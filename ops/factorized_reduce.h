@@ -17,9 +17,13 @@ struct FactorizedReduceDesc {
 // (N, E + O, ceil(H/2), ceil(W/2)).
 Tensor factorized_reduce(Tensor x, Tensor even, Tensor odd, FactorizedReduceDesc desc = {},
                          Tensor even_bias = {}, Tensor odd_bias = {});
+// The same of all channels of x in parts, as if by concat_channels; read where they lie (readable_as_parts),
+// or from a concatenation that is recorded.
+Tensor factorized_reduce(const std::vector<Tensor>& x, Tensor even, Tensor odd, Tensor even_bias = {},
+                         Tensor odd_bias = {});
 
 struct FactorizedReduceGeometry {
-  int64_t images, channels, read;  // of x; the first `read` channels are read
+  int64_t images, channels, read;  // of one part of x, of which the first `read` of all channels are read
   int64_t h, w, oh, ow;
   int64_t outputs[2];  // from even and odd pixels
 
@@ -29,16 +33,18 @@ struct FactorizedReduceGeometry {
   int64_t pixels() const { return oh * ow; }
 };
 
-class FactorizedReduce : public Op {  // (x, even, odd, [even_bias, odd_bias]) -> (y)
+class FactorizedReduce : public Op {  // (x in parts, even, odd, [even_bias, odd_bias]) -> (y)
  public:
+  explicit FactorizedReduce(int p = 1) : parts(p) {}
   std::string_view name() const override { return "factorized_reduce"; }
   void backward(Backward& b) const override;
   size_t workspace_bytes(const NodeShapes& s, int threads) const override;
   Cost cost(const NodeShapes& s) const override;
+  int parts;
 };
 
-// (x, even, odd, what d_y names...) -> the wanted ones of (d_x, d_even, d_odd); the *_out members give their
-// positions, or -1.
+// (x in parts, even, odd, what d_y names...) -> the wanted ones of (d_x of each part, d_even, d_odd); the
+// *_out members give their positions, or -1.
 class FactorizedReduceGrad : public Op {
  public:
   std::string_view name() const override { return "factorized_reduce_grad"; }
@@ -46,7 +52,9 @@ class FactorizedReduceGrad : public Op {
   size_t workspace_bytes(const NodeShapes& s, int threads) const override;
   Cost cost(const NodeShapes& s) const override;
 
-  int x_out = -1;
+  int parts() const { return int(x_out.size()); }
+
+  std::vector<int> x_out;  // of each part
   int weight_out[2] = {-1, -1};
   GradientSum d_y;
 };

@@ -3,6 +3,7 @@
 #include "ops/conv2d.h"
 
 #include <CLI/CLI.hpp>
+#include <numeric>
 
 #include "benchmarks/support/random_storage.h"
 #include "benchmarks/support/report.h"
@@ -17,6 +18,7 @@ struct Case {
   std::string name;
   int64_t channels, size, outputs, kernel;
   Conv2dDesc desc;
+  int parts = 1;  // that hold the channels of x
 };
 
 std::vector<Case> derived_network_cases() {
@@ -66,13 +68,20 @@ std::vector<Case> supernet_cases() {
                                        {64, 32, 32},
                                        {128, 16, 32},
                                        {256, 8, 64}})
-    cases.push_back({"preprocess", inputs, size, outputs, 1, {.relu_input = true}});
+    for (int parts : {1, 4})
+      cases.push_back({fmt::format("preprocess of {} part{}", parts, parts > 1 ? "s" : ""),
+                       inputs,
+                       size,
+                       outputs,
+                       1,
+                       {.relu_input = true},
+                       parts});
   return cases;
 }
 
 template <class O>
 void measure(Report& report, const std::string& name, O op, const std::vector<Storage>& operands,
-             Shape result, double budget_ms) {
+             const std::vector<Shape>& results, double budget_ms) {
   Graph graph;
   std::vector<Tensor> inputs;
   std::vector<Shape> shapes;
@@ -80,10 +89,12 @@ void measure(Report& report, const std::string& name, O op, const std::vector<St
     inputs.push_back(graph.leaf(s));
     shapes.push_back(s.shape());
   }
-  graph.bind_output(graph.add(std::make_shared<O>(op), inputs, {{result}})[0]);
+  std::vector<OutputSpec> outputs;
+  for (const Shape& shape : results) outputs.push_back({shape});
+  for (const Tensor& y : graph.add(std::make_shared<O>(op), inputs, outputs)) graph.bind_output(y);
   Program program = compile(graph);
   const Timing timing = time_repeated(budget_ms, [&] { program.run(); });
-  report.add({name, timing, op.cost({shapes, {&result, 1}})});
+  report.add({name, timing, op.cost({shapes, results})});
 }
 
 void measure_case(Report& report, const Case& c, int64_t batch, bool backward, const std::string& filter,
@@ -91,17 +102,27 @@ void measure_case(Report& report, const Case& c, int64_t batch, bool backward, c
   const std::string name =
       fmt::format("{:<22} {:>3}->{:<3} {}x{} n{:<2}", c.name, c.channels, c.outputs, c.size, c.size, batch);
   if (name.find(filter) == std::string::npos) return;
-  const Storage x = random_storage({batch, c.channels, c.size, c.size}, 0);
+  const Shape part{batch, c.channels / c.parts, c.size, c.size};
+  std::vector<Storage> x;
+  for (int i = 0; i < c.parts; ++i) x.push_back(random_storage(part, uint64_t(3 + i)));
   const Storage w = random_storage({c.outputs, c.channels / c.desc.groups, c.kernel, c.kernel}, 1);
   const int64_t out =
       (c.size + 2 * c.desc.padding - c.desc.dilation * (c.kernel - 1) - 1) / c.desc.stride + 1;
   const Storage d_y = random_storage({batch, c.outputs, out, out}, 2);
-  measure(report, name + " forward", Conv2d(c.desc), {x, w}, d_y.shape(), budget_ms);
+  const auto with_x = [&](std::vector<Storage> operands) {
+    operands.insert(operands.end(), x.begin(), x.end());
+    return operands;
+  };
+  std::vector<Storage> operands = x;
+  operands.push_back(w);
+  measure(report, name + " forward", Conv2d(c.desc, c.parts), operands, {d_y.shape()}, budget_ms);
   if (!backward) return;
-  std::vector<Storage> operands{d_y, w};
-  if (c.desc.relu_input) operands.push_back(x);
-  measure(report, name + " grad input", Conv2dGradInput(c.desc), operands, x.shape(), budget_ms);
-  measure(report, name + " grad weight", Conv2dGradWeight(c.desc), {d_y, x}, w.shape(), budget_ms);
+  std::vector<int> parts(size_t(c.parts));
+  std::iota(parts.begin(), parts.end(), 0);
+  measure(report, name + " grad input", Conv2dGradInput(c.desc, parts),
+          c.desc.relu_input ? with_x({d_y, w}) : std::vector{d_y, w},
+          std::vector<Shape>(size_t(c.parts), part), budget_ms);
+  measure(report, name + " grad weight", Conv2dGradWeight(c.desc), with_x({d_y}), {w.shape()}, budget_ms);
 }
 
 }  // namespace

@@ -140,6 +140,23 @@ class Exporter {
     return known->second;
   }
 
+  // The first `parts` inputs as one value, or its positive part. The next op that reads the same parts finds
+  // it.
+  std::string joined(const ladarts::Node& node, int parts, bool positive) {
+    if (parts == 1) return positive ? relu_of(node.inputs[0]) : input(node, 0);
+    const std::vector<int> ids(node.inputs.begin(), node.inputs.begin() + parts);
+    auto [whole, is_new] = joined_.try_emplace({ids, false});
+    if (is_new) {
+      Names inputs;
+      for (const int id : ids) inputs.push_back(value(id));
+      whole->second = emit_inner("Concat", inputs, {{"axis", int64_t{1}}}, "concat");
+    }
+    if (!positive) return whole->second;
+    auto [rectified, is_first] = joined_.try_emplace({ids, true});
+    if (is_first) rectified->second = emit("Relu", {whole->second}, {}, unique(whole->second + "/relu"));
+    return rectified->second;
+  }
+
   static std::vector<Attribute> window(Ints kernel, int64_t stride, Ints pads) {
     return {
         {"kernel_shape", std::move(kernel)}, {"strides", Ints{stride, stride}}, {"pads", std::move(pads)}};
@@ -155,9 +172,9 @@ class Exporter {
   // Ops.
 
   void translate(const ladarts::Node& node);
-  void conv2d(const Conv2dDesc& desc, const ladarts::Node& node);
+  void conv2d(const Conv2d& op, const ladarts::Node& node);
   void separable_conv(const SeparableConvDesc& desc, const ladarts::Node& node);
-  void factorized_reduce(const ladarts::Node& node);
+  void factorized_reduce(const FactorizedReduce& op, const ladarts::Node& node);
   void pool(const Pool2d& op, const ladarts::Node& node);
   void global_pool(const ladarts::Node& node);
   void norm(const BatchNorm& op, const ladarts::Node& node);
@@ -170,6 +187,8 @@ class Exporter {
   const GraphExport& options_;
   Model model_;
   std::map<int, std::string> names_, relus_;  // of values; of their positive parts
+  std::map<std::pair<std::vector<int>, bool>, std::string>
+      joined_;  // of values in parts; their positive parts
   std::set<std::string> taken_;
   std::string base_;  // of the names of the op that is being translated
 };
@@ -177,9 +196,9 @@ class Exporter {
 void Exporter::translate(const ladarts::Node& node) {
   begin(node);
   const Op* op = node.op.get();
-  if (const auto* o = dynamic_cast<const Conv2d*>(op)) return conv2d(o->desc, node);
+  if (const auto* o = dynamic_cast<const Conv2d*>(op)) return conv2d(*o, node);
   if (const auto* o = dynamic_cast<const SeparableConv*>(op)) return separable_conv(o->desc, node);
-  if (dynamic_cast<const FactorizedReduce*>(op)) return factorized_reduce(node);
+  if (const auto* o = dynamic_cast<const FactorizedReduce*>(op)) return factorized_reduce(*o, node);
   if (const auto* o = dynamic_cast<const Pool2d*>(op)) return pool(*o, node);
   if (dynamic_cast<const GlobalAvgPool*>(op)) return global_pool(node);
   if (const auto* o = dynamic_cast<const BatchNorm*>(op)) return norm(*o, node);
@@ -193,12 +212,14 @@ void Exporter::translate(const ladarts::Node& node) {
   fail("[onnx] [{}] of '{}' cannot be exported: it is no op of inference", op->name(), node.scope);
 }
 
-void Exporter::conv2d(const Conv2dDesc& d, const ladarts::Node& node) {
+void Exporter::conv2d(const Conv2d& op, const ladarts::Node& node) {
+  const Conv2dDesc& d = op.desc;
   const int64_t pad = d.padding;
-  Names inputs{d.relu_input ? relu_of(node.inputs[0]) : input(node, 0)};
-  for (size_t i = 1; i < node.inputs.size(); ++i) inputs.push_back(input(node, i));
+  const auto weight = size_t(op.parts);
+  Names inputs{joined(node, op.parts, d.relu_input)};
+  for (size_t i = weight; i < node.inputs.size(); ++i) inputs.push_back(input(node, i));
   emit_last(node, "Conv", inputs,
-            convolution(shape_of(node.inputs[1]), d.stride, d.dilation, d.groups, {pad, pad, pad, pad}));
+            convolution(shape_of(node.inputs[weight]), d.stride, d.dilation, d.groups, {pad, pad, pad, pad}));
 }
 
 void Exporter::separable_conv(const SeparableConvDesc& d, const ladarts::Node& node) {
@@ -216,21 +237,22 @@ void Exporter::separable_conv(const SeparableConvDesc& d, const ladarts::Node& n
 
 // Pixels at odd places are those at even ones of the image without its first row and column. An odd side
 // lacks the last of them, for which a row of zeros is padded.
-void Exporter::factorized_reduce(const ladarts::Node& node) {
-  const Shape &x = shape_of(node.inputs[0]), &even = shape_of(node.inputs[1]),
-              &odd = shape_of(node.inputs[2]);
-  require(even[1] == x[1], "[onnx] [factorized_reduce] of some channels cannot be exported");
-  const bool biased = node.inputs.size() > 3;
-  const std::string positive = relu_of(node.inputs[0]);
-  Names first{positive, input(node, 1)};
-  if (biased) first.push_back(input(node, 3));
+void Exporter::factorized_reduce(const FactorizedReduce& op, const ladarts::Node& node) {
+  const auto weights = size_t(op.parts), biases = weights + 2;
+  const Shape &x = shape_of(node.inputs[0]), &even = shape_of(node.inputs[weights]),
+              &odd = shape_of(node.inputs[weights + 1]);
+  require(even[1] == op.parts * x[1], "[onnx] [factorized_reduce] of some channels cannot be exported");
+  const bool biased = node.inputs.size() > biases;
+  const std::string positive = joined(node, op.parts, true);
+  Names first{positive, input(node, weights)};
+  if (biased) first.push_back(input(node, biases));
   const std::string at_even = emit_inner("Conv", first, convolution(even, 2, 1, 1, {0, 0, 0, 0}), "even");
   const std::string shifted = emit_inner(
       "Slice",
       {positive, constant("starts", {1, 1}), constant("ends", {x[2], x[3]}), constant("axes", {2, 3})}, {},
       "shifted");
-  Names second{shifted, input(node, 2)};
-  if (biased) second.push_back(input(node, 4));
+  Names second{shifted, input(node, weights + 1)};
+  if (biased) second.push_back(input(node, biases + 1));
   const std::string at_odd =
       emit_inner("Conv", second, convolution(odd, 2, 1, 1, {0, 0, x[2] % 2, x[3] % 2}), "odd");
   emit_last(node, "Concat", {at_even, at_odd}, {{"axis", int64_t{1}}});

@@ -4,6 +4,7 @@
 //   forward      y   (og, columns) = w (og, taps) * taps(x) (taps, columns)
 //   grad input   taps(d_x)         = w^T (taps, og) * d_y (og, columns), scattered; pointwise: d_x itself
 //   grad weight  d_w (og, taps)    = d_y (og, columns) * taps(x)^T, reduced along contiguous pixels
+#include "ops/channels.h"
 #include "ops/cpu/conv2d_gather.h"
 #include "ops/cpu/conv2d_kernels.h"
 #include "ops/cpu/gemm.h"
@@ -30,25 +31,32 @@ struct Tiles {
   int64_t end(int64_t i) const { return std::min(begin(i) + columns, (i / per_span + 1) * span); }
 };
 
+// Rows of a product over planes that lie in one value.
+struct PlaneRows {
+  int64_t count;
+  const float* a;
+  float* c;
+  const float *bias, *mask;
+  bool add;
+};
+
 // c (rows, columns) (+)= a * b over planes: c's row r of image n at n * image_stride + r * pixels, mask
 // alike.
 struct PlaneProduct {
-  int64_t rows, k;
-  const float* a;
-  int64_t a_row, a_k;
-  float* c;
+  int64_t k, a_row, a_k;
   int64_t image_stride, pixels;
-  const float *bias, *mask;
-  bool add;
   RowsAhead ahead;  // of all k
+  int parts = 1;
+  PlaneRows rows[kMostParts] = {};
 };
 
-// The columns of the next tile, `rows` of them, where they are of one image.
-RowsAhead tile_ahead(const Tiles& tiles, int64_t tile, const Planes& source, int64_t rows) {
+// The columns of the next tile, of `rows` channels from `first` on, where they are of one image.
+RowsAhead tile_ahead(const Tiles& tiles, int64_t tile, const ChannelParts& source, int64_t pixels,
+                     int64_t first, int64_t rows) {
   if (tile + 1 >= tiles.count()) return {};
-  const int64_t j0 = tiles.begin(tile + 1), j1 = tiles.end(tile + 1), image = j0 / source.pixels;
-  if (image != (j1 - 1) / source.pixels) return {};
-  return {source.data + image * source.image_stride + j0 % source.pixels, source.pixels, rows, j1 - j0};
+  const int64_t j0 = tiles.begin(tile + 1), j1 = tiles.end(tile + 1), image = j0 / pixels;
+  if (image != (j1 - 1) / pixels) return {};
+  return {source, image, first, rows, pixels, j0 % pixels, j1 - j0};
 }
 
 // Floats from row to row of a panel of columns [j0, j1): rows lie close, so that a panel fills the cache
@@ -57,38 +65,51 @@ int64_t panel_stride(int64_t j0, int64_t j1) {
   return padded_to_vectors(j1 - j0);
 }
 
+// By way of `scratch`, where columns are of several images.
+void multiply_straddling(const PlaneProduct& p, const PlaneRows& part, GemmTile t, bool add, int64_t j0,
+                         int64_t j1, float* scratch) {
+  t.c = scratch, t.c_row = panel_stride(j0, j1);
+  for (int64_t r0 = 0; r0 < part.count; r0 += kPanelRows) {
+    const int64_t rows = std::min(kPanelRows, part.count - r0);
+    gemm(rows, t);
+    for (int64_t r = 0; r < rows; ++r)
+      for (int64_t j = j0; j < j1; ++j) {
+        const int64_t at = j / p.pixels * p.image_stride + (r0 + r) * p.pixels + j % p.pixels;
+        const float v = part.mask && !(part.mask[at] > 0.f) ? 0.f : scratch[r * t.c_row + j - j0];
+        part.c[at] = add ? part.c[at] + v : v;
+      }
+    t.a += kPanelRows * t.a_row;
+    if (t.bias) t.bias += kPanelRows;
+  }
+}
+
 // Columns [j0, j1) of taps [k0, k1), whose panel is b. `scratch` holds kPanelRows x kPanelColumns floats.
 void multiply_panel(const PlaneProduct& p, int64_t k0, int64_t k1, const float* b, int64_t b_row, int64_t j0,
                     int64_t j1, float* scratch) {
   GemmTile t{};
   t.k = k1 - k0;
-  t.a = p.a + k0 * p.a_k, t.a_row = p.a_row, t.a_k = p.a_k;
+  t.a_row = p.a_row, t.a_k = p.a_k;
   t.b = b, t.b_row = b_row;
+  t.c_row = p.pixels;
   t.columns = j1 - j0;
-  t.bias = k0 == 0 ? p.bias : nullptr;
-  if (p.ahead.data) t.ahead = {p.ahead.data + k0 * p.ahead.row, p.ahead.row, k1 - k0, p.ahead.floats};
-  const bool add = p.add || k0 > 0;
-  const int64_t image = j0 / p.pixels;
-  if (image == (j1 - 1) / p.pixels) {
-    const int64_t at = image * p.image_stride + j0 % p.pixels;
-    t.c = p.c + at, t.c_row = p.pixels;
-    t.mask = p.mask ? p.mask + at : nullptr;
-    t.addend = add ? t.c : nullptr;
-    return gemm(p.rows, t);
+  t.ahead = p.ahead;
+  t.ahead.first += k0, t.ahead.rows = k1 - k0;
+  const int64_t image = j0 / p.pixels, at = image * p.image_stride + j0 % p.pixels;
+  const bool straddles = image != (j1 - 1) / p.pixels;
+  GemmRows rows[kMostParts];
+  for (int i = 0; i < p.parts; ++i) {
+    const PlaneRows& part = p.rows[i];
+    const bool add = part.add || k0 > 0;
+    const float *a = part.a + k0 * p.a_k, *bias = k0 == 0 ? part.bias : nullptr;
+    if (straddles) {
+      t.a = a, t.bias = bias;
+      multiply_straddling(p, part, t, add, j0, j1, scratch);
+      continue;
+    }
+    float* c = part.c + at;
+    rows[i] = {part.count, a, c, bias, part.mask ? part.mask + at : nullptr, add ? c : nullptr};
   }
-  t.c = scratch, t.c_row = panel_stride(j0, j1);
-  for (int64_t r0 = 0; r0 < p.rows; r0 += kPanelRows) {
-    const int64_t rows = std::min(kPanelRows, p.rows - r0);
-    gemm(rows, t);
-    for (int64_t r = 0; r < rows; ++r)
-      for (int64_t j = j0; j < j1; ++j) {
-        const int64_t at = j / p.pixels * p.image_stride + (r0 + r) * p.pixels + j % p.pixels;
-        const float v = p.mask && !(p.mask[at] > 0.f) ? 0.f : scratch[r * t.c_row + j - j0];
-        p.c[at] = add ? p.c[at] + v : v;
-      }
-    t.a += kPanelRows * t.a_row;
-    if (t.bias) t.bias += kPanelRows;
-  }
+  if (!straddles) gemm(rows, p.parts, t);
 }
 
 // Runs task(group, row0, row1, tile, scratch) over all rows of all groups and all tiles; few tiles are cut by
@@ -114,37 +135,48 @@ bool reads_in_place(int64_t rows, int64_t j0, int64_t j1, int64_t pixels) {
   return rows <= 2 * kTileRows && (j1 - j0) % kLanes == 0 && j0 / pixels == (j1 - 1) / pixels;
 }
 
-// Pointwise gradients of the input: as forward, with transposed weights.
-void pointwise_grad_input(const Conv2dGeometry& g, const KernelArgs& a) {
-  const float *d_y = a.in(0), *w = a.in(1), *x = g.relu_input ? a.in(2) : nullptr;
+// Pointwise gradients of the input: as forward, with transposed weights. Rows are the channels of all parts
+// that are wanted, one part after the other.
+void pointwise_grad_input(const Conv2dGeometry& g, std::span<const int> parts, const KernelArgs& a) {
+  const float *d_y = a.in(0), *w = a.in(1);
   const Tiles tiles(g);
-  for_products(g, tiles, g.cg, a, [&](int64_t group, int64_t c0, int64_t c1, int64_t tile, float* scratch) {
-    const int64_t j0 = tiles.begin(tile), j1 = tiles.end(tile), pixels = g.pixels();
-    const int64_t first = (group * g.cg + c0) * pixels;
-    const Planes source{d_y + group * g.og * pixels, g.o * pixels, pixels};
-    const PlaneProduct p{.rows = c1 - c0,
-                         .k = g.og,
-                         .a = w + group * g.og * g.cg + c0,
-                         .a_row = 1,
-                         .a_k = g.cg,
-                         .c = a.out(0) + first,
-                         .image_stride = g.c * pixels,
-                         .pixels = pixels,
-                         .bias = nullptr,
-                         .mask = x ? x + first : nullptr,
-                         .add = a.accumulate(0),
-                         .ahead = tile_ahead(tiles, tile, source, g.og)};
-    if (reads_in_place(p.rows, j0, j1, pixels)) {
-      const float* b = source.data + j0 / pixels * source.image_stride + j0 % pixels;
-      return multiply_panel(p, 0, g.og, b, pixels, j0, j1, scratch);
-    }
-    for (int64_t k0 = 0; k0 < g.og; k0 += kPanelRows) {
-      const int64_t k1 = std::min(k0 + kPanelRows, g.og);
-      gather_rows({source.data + k0 * pixels, source.image_stride, pixels}, k1 - k0, j0, j1, false, scratch,
-                  panel_stride(j0, j1));
-      multiply_panel(p, k0, k1, scratch, panel_stride(j0, j1), j0, j1, scratch + kPanelRows * kPanelColumns);
-    }
-  });
+  const int64_t pixels = g.pixels(), channels = a.out_shape(0)[1];  // of one part
+  const int64_t per_group = channels / g.groups;                    // more than one group: one part
+  for_products(g, tiles, per_group * int64_t(parts.size()), a,
+               [&](int64_t group, int64_t c0, int64_t c1, int64_t tile, float* scratch) {
+                 const int64_t j0 = tiles.begin(tile), j1 = tiles.end(tile);
+                 const Planes source{d_y + group * g.og * pixels, g.o * pixels, pixels};
+                 PlaneProduct p{.k = g.og,
+                                .a_row = 1,
+                                .a_k = g.cg,
+                                .image_stride = channels * pixels,
+                                .pixels = pixels,
+                                .ahead = tile_ahead(tiles, tile, {a.inputs, g.o}, pixels, group * g.og, g.og),
+                                .parts = 0};
+                 for (int64_t c = c0, end = 0; c < c1; c = end) {
+                   const int out = int(c / per_group);
+                   end = std::min(c1, (out + 1) * per_group);
+                   const int64_t channel = c % per_group, first = (group * per_group + channel) * pixels;
+                   p.rows[p.parts++] = {
+                       .count = end - c,
+                       .a = w + group * g.og * g.cg + parts[size_t(out)] * channels + channel,
+                       .c = a.out(out) + first,
+                       .bias = nullptr,
+                       .mask = g.relu_input ? a.in(2 + out) + first : nullptr,
+                       .add = a.accumulate(out)};
+                 }
+                 if (reads_in_place(c1 - c0, j0, j1, pixels)) {
+                   const float* b = source.data + j0 / pixels * source.image_stride + j0 % pixels;
+                   return multiply_panel(p, 0, g.og, b, pixels, j0, j1, scratch);
+                 }
+                 for (int64_t k0 = 0; k0 < g.og; k0 += kPanelRows) {
+                   const int64_t k1 = std::min(k0 + kPanelRows, g.og);
+                   gather_rows({source.data + k0 * pixels, source.image_stride, pixels}, k1 - k0, j0, j1,
+                               false, scratch, panel_stride(j0, j1));
+                   multiply_panel(p, k0, k1, scratch, panel_stride(j0, j1), j0, j1,
+                                  scratch + kPanelRows * kPanelColumns);
+                 }
+               });
 }
 
 // The gradient of one panel of columns: products with w^T block by block, each scattered.
@@ -172,30 +204,30 @@ void scatter_panel(const Conv2dGeometry& g, const float* w, const Planes& d_y, i
 
 }  // namespace
 
-void dense_forward(const Conv2dGeometry& g, const KernelArgs& a) {
-  const float *x = a.in(0), *w = a.in(1), *bias = a.n_inputs > 2 ? a.in(2) : nullptr;
+void dense_forward(const Conv2dGeometry& g, int parts, const KernelArgs& a) {
+  const float *w = a.in(parts), *bias = a.n_inputs > parts + 1 ? a.in(parts + 1) : nullptr;
+  const ChannelParts x{a.inputs, g.c / parts};
   const Tiles tiles(g);
   for_products(g, tiles, g.og, a, [&](int64_t group, int64_t o0, int64_t o1, int64_t tile, float* scratch) {
     const int64_t j0 = tiles.begin(tile), j1 = tiles.end(tile), pixels = g.pixels(),
                   first = group * g.og + o0;
-    const float* source = x + group * g.cg * g.h * g.w;
+    const TapSource source{x, 0, group * g.cg};
     const bool one_to_one = g.pointwise() && g.n > 1;
-    const PlaneProduct p{.rows = o1 - o0,
-                         .k = g.taps(),
-                         .a = w + first * g.taps(),
-                         .a_row = g.taps(),
-                         .a_k = 1,
-                         .c = a.out(0) + first * pixels,
-                         .image_stride = g.o * pixels,
-                         .pixels = pixels,
-                         .bias = bias ? bias + first : nullptr,
-                         .mask = nullptr,
-                         .add = false,
-                         .ahead = one_to_one
-                                      ? tile_ahead(tiles, tile, {source, g.c * pixels, pixels}, g.taps())
-                                      : RowsAhead()};
-    if (g.pointwise() && !g.relu_input && reads_in_place(p.rows, j0, j1, pixels)) {
-      const float* b = source + j0 / pixels * g.c * pixels + j0 % pixels;
+    const PlaneProduct p{
+        .k = g.taps(),
+        .a_row = g.taps(),
+        .a_k = 1,
+        .image_stride = g.o * pixels,
+        .pixels = pixels,
+        .ahead = one_to_one ? tile_ahead(tiles, tile, x, pixels, source.channel, g.taps()) : RowsAhead(),
+        .rows = {{.count = o1 - o0,
+                  .a = w + first * g.taps(),
+                  .c = a.out(0) + first * pixels,
+                  .bias = bias ? bias + first : nullptr,
+                  .mask = nullptr,
+                  .add = false}}};
+    if (g.pointwise() && !g.relu_input && parts == 1 && reads_in_place(o1 - o0, j0, j1, pixels)) {
+      const float* b = x.plane(j0 / pixels, source.channel, pixels) + j0 % pixels;
       return multiply_panel(p, 0, p.k, b, pixels, j0, j1, scratch);
     }
     for (int64_t k0 = 0; k0 < p.k; k0 += kPanelRows) {
@@ -206,8 +238,8 @@ void dense_forward(const Conv2dGeometry& g, const KernelArgs& a) {
   });
 }
 
-void dense_grad_input(const Conv2dGeometry& g, const KernelArgs& a) {
-  if (g.pointwise()) return pointwise_grad_input(g, a);
+void dense_grad_input(const Conv2dGeometry& g, std::span<const int> parts, const KernelArgs& a) {
+  if (g.pointwise()) return pointwise_grad_input(g, parts, a);
   const float *d_y = a.in(0), *w = a.in(1), *x = g.relu_input ? a.in(2) : nullptr;
   // A task owns the images that it scatters to; small ones are taken together to fill a panel.
   const int64_t pixels = g.pixels(), images = std::max<int64_t>(1, kSharedColumns / pixels);

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "ops/conv2d_plan.h"
+#include "ops/cpu/channel_parts.h"
 #include "ops/cpu/simd.h"
 
 namespace ladarts {
@@ -110,14 +111,27 @@ inline void for_tap_runs(const Conv2dGeometry& g, int64_t k, int64_t j0, int64_t
   }
 }
 
-// Taps [k0, k1) of columns [j0, j1) to `panel`, rows filled with zeros to whole vectors. `x` is the first
-// image's first channel of the group.
-inline void gather_taps(const Conv2dGeometry& g, const float* x, int64_t k0, int64_t k1, int64_t j0,
-                        int64_t j1, float* panel, int64_t panel_stride) {
+// What taps are gathered from: the channels of a group from `channel` on, columns counted from `image` on.
+struct TapSource {
+  ChannelParts x;
+  int64_t image, channel;
+};
+
+// Taps [k0, k1) of columns [j0, j1) to `panel`, rows filled with zeros to whole vectors.
+inline void gather_taps(const Conv2dGeometry& g, const TapSource& source_of, int64_t k0, int64_t k1,
+                        int64_t j0, int64_t j1, float* panel, int64_t panel_stride) {
+  const ChannelParts& parts = source_of.x;
   if (g.pointwise()) {
-    const Planes planes{x + k0 * g.pixels(), g.c * g.pixels(), g.pixels()};
-    return gather_rows(planes, k1 - k0, j0, j1, g.relu_input, panel, panel_stride);
+    for (int64_t k = k0, rows = 0; k < k1; k += rows, panel += rows * panel_stride) {
+      const int64_t channel = source_of.channel + k;
+      rows = parts.run(channel, k1 - k);
+      const Planes planes{parts.plane(source_of.image, channel, g.pixels()), parts.channels * g.pixels(),
+                          g.pixels()};
+      gather_rows(planes, rows, j0, j1, g.relu_input, panel, panel_stride);
+    }
+    return;
   }
+  const float* x = parts.plane(source_of.image, source_of.channel, g.h * g.w);
   for (int64_t k = k0; k < k1; ++k, panel += panel_stride) {
     for_tap_runs(g, k, j0, j1, [&](int64_t at, int64_t run, int64_t source) {
       float* to = panel + at;

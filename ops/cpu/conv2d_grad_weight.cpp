@@ -24,18 +24,18 @@ bool fills_vectors(int64_t taps) {
 
 // d_w (og, taps) += over columns [j0, j1); `scratch` holds (kReducedTaps + kReducedOutputs) * kReducedStride
 // floats, and kReducedPixels * kReducedTaps for what is transposed.
-void add_columns(const Conv2dGeometry& g, const float* x, const Planes& d_y, int64_t j0, int64_t j1,
+void add_columns(const Conv2dGeometry& g, const TapSource& x, const Planes& d_y, int64_t j0, int64_t j1,
                  float* d_w, float* scratch) {
   const int64_t pixels = g.pixels(), image = j0 / pixels, at = j0 % pixels;
-  const bool x_in_place =
-      g.pointwise() && !g.relu_input && reads_in_place((g.og + kDotRows - 1) / kDotRows, j0, j1, pixels);
+  const bool x_in_place = g.pointwise() && !g.relu_input && x.x.channels == g.c &&
+                          reads_in_place((g.og + kDotRows - 1) / kDotRows, j0, j1, pixels);
   const bool d_y_in_place = image == (j1 - 1) / pixels;
   float* outputs = scratch + kReducedTaps * kReducedStride;
   float* transposed = outputs + kReducedOutputs * kReducedStride;
   for (int64_t k0 = 0; k0 < g.taps(); k0 += kReducedTaps) {
     const int64_t k1 = std::min(k0 + kReducedTaps, g.taps());
     if (!x_in_place) gather_taps(g, x, k0, k1, j0, j1, scratch, kReducedStride);
-    const float* panel = x_in_place ? x + (image * g.c + k0) * pixels + at : scratch;
+    const float* panel = x_in_place ? x.x.plane(x.image + image, x.channel + k0, pixels) + at : scratch;
     const int64_t panel_row = x_in_place ? pixels : kReducedStride, width = padded_to_vectors(k1 - k0);
     const bool down = fills_vectors(k1 - k0);
     if (down) transpose(panel, panel_row, k1 - k0, j1 - j0, transposed, width);
@@ -81,7 +81,8 @@ void add_partials(const float* partials, int64_t chunks, int64_t weights, float*
 }
 
 void dense_grad_weight(const Conv2dGeometry& g, const KernelArgs& a) {
-  const float *d_y = a.in(0), *x = a.in(1);
+  const float* d_y = a.in(0);
+  const ChannelParts x{a.inputs + 1, a.in_shape(1)[1]};
   const int64_t scratch_floats = grad_weight_workspace(g).per_thread;
   const Blocks chunks(g.n, (g.n + weight_gradient_chunks(g) - 1) / weight_gradient_chunks(g));
   auto* scratch = reinterpret_cast<float*>(a.workspace);
@@ -92,7 +93,7 @@ void dense_grad_weight(const Conv2dGeometry& g, const KernelArgs& a) {
     const int64_t n0 = chunks.begin(chunk), images = chunks.begin(chunk + 1) - n0;
     float* d_w = partials + chunk * g.weights() + group * group_weights;
     zero_floats(d_w, group_weights);
-    const float* source = x + (n0 * g.c + group * g.cg) * g.h * g.w;
+    const TapSource source{x, n0, group * g.cg};
     const Planes d_y_planes{d_y + (n0 * g.o + group * g.og) * pixels, g.o * pixels, pixels};
     // Large images are cut by themselves: a block that straddles two would be copied.
     const int64_t span = pixels < kReducedPixels / 2 ? images * pixels : pixels;

@@ -2,15 +2,18 @@
 // namespace.
 #pragma once
 
+#include <span>
+
 #include "core/kernel.h"
 #include "core/thread_pool.h"
 #include "ops/conv2d_plan.h"
 
 namespace ladarts::LADARTS_ISA {
 
-// Operands as the ops list them: (x, w[, bias]) -> y, (d_y, w[, x]) -> d_x, (d_y, x) -> d_w.
-void dense_forward(const Conv2dGeometry& g, const KernelArgs& a);
-void dense_grad_input(const Conv2dGeometry& g, const KernelArgs& a);
+// Operands as the ops list them: (x, w[, bias]) -> y, (d_y, w[, x]) -> d_x, (d_y, x) -> d_w. `parts` as in
+// Conv2d and Conv2dGradInput; more than one only where pointwise.
+void dense_forward(const Conv2dGeometry& g, int parts, const KernelArgs& a);
+void dense_grad_input(const Conv2dGeometry& g, std::span<const int> parts, const KernelArgs& a);
 void dense_grad_weight(const Conv2dGeometry& g, const KernelArgs& a);
 void spatial_forward(const Conv2dGeometry& g, const KernelArgs& a);
 void spatial_grad_input(const Conv2dGeometry& g, const KernelArgs& a);  // stride 1

@@ -24,15 +24,16 @@ struct Rows {
 
 // max(x, 0) at rows and columns of one parity, to panel (read, stride); zeros outside of x and to whole
 // vectors.
-void gather_panel(const Geometry& g, const FactorizedReducePlan& p, const float* x, int parity, Rows r,
-                  float* panel) {
+void gather_panel(const Geometry& g, const FactorizedReducePlan& p, const ChannelParts& x, int64_t n,
+                  int parity, Rows r, float* panel) {
   const int64_t columns = (g.w - parity + 1) / 2;
   for (int64_t c = 0; c < g.read; ++c, panel += p.stride) {
+    const float* plane = x.plane(n, c, g.h * g.w);
     float* to = panel;
     for (int64_t row = r.begin; row < r.end; ++row, to += g.ow) {
       const int64_t source = 2 * row + parity;
       const int64_t inside = source < g.h ? columns : 0;
-      copy_strided(to, x + (c * g.h + source) * g.w + parity, inside, 2, true);
+      copy_strided(to, plane + source * g.w + parity, inside, 2, true);
       for (int64_t j = inside; j < g.ow; ++j) to[j] = 0.f;
     }
     for (float* end = panel + p.stride; to < end; ++to) *to = 0.f;
@@ -51,19 +52,24 @@ void product(int64_t rows, int64_t k, const float* a, int64_t a_row, int64_t a_k
   gemm(rows, t);
 }
 
-void factorized_reduce(const FactorizedReduce&, const KernelArgs& a) {
-  const Geometry g(a.in_shape(0), a.in_shape(1), a.in_shape(2));
+Geometry geometry_of(const KernelArgs& a, int parts) {
+  return {a.in_shape(0), a.in_shape(parts), a.in_shape(parts + 1)};
+}
+
+void factorized_reduce(const FactorizedReduce& op, const KernelArgs& a) {
+  const Geometry g = geometry_of(a, op.parts);
   const FactorizedReducePlan p(g);
+  const int weights = op.parts, biases = op.parts + 2;
   a.pool->parallel_for(g.images * p.blocks, [&](int64_t task, int thread) {
     const int64_t n = task / p.blocks;
     const Rows r(g, p, task % p.blocks);
     float* panel = reinterpret_cast<float*>(a.workspace) + thread * p.panel;
     for (int parity = 0; parity < 2; ++parity) {
-      gather_panel(g, p, a.in(0) + n * g.channels * g.h * g.w, parity, r, panel);
+      gather_panel(g, p, {a.inputs, g.channels}, n, parity, r, panel);
       const int64_t first = parity ? g.outputs[0] : 0;
-      product(g.outputs[parity], g.read, a.in(1 + parity), g.read, 1, panel, p.stride,
+      product(g.outputs[parity], g.read, a.in(weights + parity), g.read, 1, panel, p.stride,
               a.out(0) + (n * g.all_outputs() + first) * g.pixels() + r.begin * g.ow, g.pixels(), r.pixels,
-              a.n_inputs > 3 ? a.in(3 + parity) : nullptr);
+              a.n_inputs > biases ? a.in(biases + parity) : nullptr);
     }
   });
 }
@@ -95,7 +101,7 @@ struct ImageGradient {
   float* d_y;        // (outputs, stride)
   float* plane;      // scratch of one plane of the gradient
 
-  const float* x(int64_t n) const { return a.in(0) + n * g.channels * g.h * g.w; }
+  ChannelParts x() const { return {a.inputs, g.channels}; }
 
   // The gradient of the outputs from pixels of this parity, rows r.
   void gather_gradient(int64_t n, int parity, Rows r) const {
@@ -119,39 +125,53 @@ struct ImageGradient {
     dot_product(g.outputs[parity], g.read, t);
   }
 
+  bool wants_x() const {
+    for (const int out : op.x_out)
+      if (out >= 0) return true;
+    return false;
+  }
+
   void scatter(int64_t n, Rows r) const {
-    float* d_x = a.out(op.x_out) + n * g.channels * g.h * g.w;
-    const bool add = a.accumulate(op.x_out);
-    for (int64_t c = 0; c < g.read; ++c)
+    const int64_t plane_floats = g.h * g.w;
+    for (int64_t c = 0; c < g.read; ++c) {
+      const int out = op.x_out[size_t(c / g.channels)];
+      if (out < 0) continue;
+      const bool add = a.accumulate(out);
+      const float* x_plane = x().plane(n, c, plane_floats);
+      float* d_x = a.out(out) + (n * g.channels + c % g.channels) * plane_floats;
       for (int64_t row = 2 * r.begin; row < std::min(g.h, 2 * r.end); ++row) {
         const int parity = int(row & 1);
-        const int64_t at = (c * g.h + row) * g.w;
+        const int64_t at = row * g.w;
         const float* from = panels[parity] + c * p.stride + (row / 2 - r.begin) * g.ow;
         const auto scatter = parity == 0 ? (add ? scatter_row<0, true> : scatter_row<0, false>)
                                          : (add ? scatter_row<1, true> : scatter_row<1, false>);
-        scatter(from, x(n) + at, g.w, d_x + at);
+        scatter(from, x_plane + at, g.w, d_x + at);
       }
-    if (!add && r.begin == 0)
-      std::memset(d_x + g.read * g.h * g.w, 0, size_t((g.channels - g.read) * g.h * g.w) * sizeof(float));
+    }
+    // Channels that are not read: of an x in one part alone.
+    const int only = op.x_out[0];
+    if (g.read < g.channels && only >= 0 && !a.accumulate(only) && r.begin == 0)
+      std::memset(a.out(only) + (n * g.channels + g.read) * plane_floats, 0,
+                  size_t((g.channels - g.read) * plane_floats) * sizeof(float));
   }
 
   void run(int64_t n, Rows r, float* weights) const {
     for (int parity = 0; parity < 2; ++parity) {
       gather_gradient(n, parity, r);
       if (op.weight_out[parity] >= 0) {
-        gather_panel(g, p, x(n), parity, r, panels[parity]);
+        gather_panel(g, p, x(), n, parity, r, panels[parity]);
         weight_gradient(parity, weights + (parity ? g.outputs[0] * g.read : 0));
       }
-      if (op.x_out >= 0)
-        product(g.read, g.outputs[parity], a.in(1 + parity), 1, g.read, d_y, p.stride, panels[parity],
-                p.stride, r.pixels, nullptr);
+      if (wants_x())
+        product(g.read, g.outputs[parity], a.in(op.parts() + parity), 1, g.read, d_y, p.stride,
+                panels[parity], p.stride, r.pixels, nullptr);
     }
-    if (op.x_out >= 0) scatter(n, r);
+    if (wants_x()) scatter(n, r);
   }
 };
 
 void factorized_reduce_grad(const FactorizedReduceGrad& op, const KernelArgs& a) {
-  const Geometry g(a.in_shape(0), a.in_shape(1), a.in_shape(2));
+  const Geometry g = geometry_of(a, op.parts());
   const FactorizedReducePlan p(g);
   auto* scratch = reinterpret_cast<float*>(a.workspace);
   float* const partials = scratch + a.pool->threads() * p.thread_floats;

@@ -6,6 +6,7 @@
 // x 4 tile of 16-lane vectors does 24 multiply-adds for 4 loads and 6 broadcasts.
 #pragma once
 
+#include "ops/cpu/channel_parts.h"
 #include "ops/cpu/simd.h"
 
 namespace ladarts {
@@ -27,16 +28,18 @@ struct Blocks {
   int64_t begin(int64_t i) const { return size * i / count; }
 };
 
-// Rows that the next product reads: asked for while the present one is computed.
+// Rows that the next product reads: asked for while the present one is computed. They are channels of planes
+// of `row` floats, from `first` on, each read from `at` on.
 struct RowsAhead {
-  const float* data = nullptr;  // null: none
-  int64_t row = 0;              // from row to row
-  int64_t rows = 0, floats = 0;
+  ChannelParts planes{};  // data null: none
+  int64_t image = 0, first = 0, rows = 0;
+  int64_t row = 0, at = 0, floats = 0;
 
   // The share of step `i` of `steps`.
   void fetch(int64_t i, int64_t steps) const {
-    if (!data) return;
-    for (int64_t r = rows * i / steps; r < rows * (i + 1) / steps; ++r) prefetch(data + r * row, floats);
+    if (!planes.data) return;
+    for (int64_t r = rows * i / steps; r < rows * (i + 1) / steps; ++r)
+      prefetch(planes.plane(image, first + r, row) + at, floats);
   }
 };
 
@@ -132,34 +135,61 @@ inline void gemm_tile(int64_t rows, const GemmTile& t) {
   }
 }
 
-// A product of any number of rows and columns. Where all of b fits into the nearest cache, blocks of rows
-// pass along it and write long runs; else b's columns of one tile stay there while the rows pass.
-inline void gemm(int64_t rows, const GemmTile& all) {
+// Rows of a product that lie in one value: what GemmTile holds of them.
+struct GemmRows {
+  int64_t count;
+  const float* a;
+  float* c;
+  const float *bias, *mask, *addend;
+};
+
+// A product of any number of columns, and of rows in `n` parts. Where all of b fits into the nearest cache,
+// blocks of rows pass along it and write long runs; else b's columns of one tile stay there while the rows
+// pass.
+inline void gemm(const GemmRows* parts, int n, const GemmTile& all) {
   constexpr int64_t kNearFloats = 4096;
-  const Blocks blocks(rows, kTileRows);
   const int64_t tiles = (all.columns + kTileColumns - 1) / kTileColumns;
   const bool along = all.k * all.columns <= kNearFloats;
-  int64_t step = 0;
-  for (int64_t outer = 0; outer < (along ? blocks.count : tiles); ++outer)
-    for (int64_t inner = 0; inner < (along ? tiles : blocks.count); ++inner) {
-      const int64_t i = along ? outer : inner, j = (along ? inner : outer) * kTileColumns;
-      const int64_t begin = blocks.begin(i), at = begin * all.c_row + j;
-      GemmTile t = all;
-      t.a += begin * t.a_row;
-      t.b += j;
-      t.c += at;
-      t.columns = all.columns - j < kTileColumns ? all.columns - j : kTileColumns;
-      if (t.bias) t.bias += begin;
-      if (t.mask) t.mask += at;
-      if (t.addend) t.addend += at;
-      if (all.ahead.data && !along && i + 1 < blocks.count)
-        for (int64_t r = blocks.begin(i + 1); r < blocks.begin(i + 2); ++r) {
-          prefetch_to_write(all.c + r * all.c_row + j, t.columns);
-          if (all.mask) prefetch(all.mask + r * all.c_row + j, t.columns);
-        }
-      all.ahead.fetch(step++, tiles * blocks.count);
-      gemm_tile(blocks.begin(i + 1) - begin, t);
+  int64_t step = 0, steps = 0;
+  for (int p = 0; p < n; ++p) steps += tiles * Blocks(parts[p].count, kTileRows).count;
+  // What block i of part p writes, and where it is masked.
+  auto fetch = [&](int p, int64_t i, int64_t j, int64_t columns) {
+    const Blocks blocks(parts[p].count, kTileRows);
+    for (int64_t r = blocks.begin(i); r < blocks.begin(i + 1); ++r) {
+      prefetch_to_write(parts[p].c + r * all.c_row + j, columns);
+      if (parts[p].mask) prefetch(parts[p].mask + r * all.c_row + j, columns);
     }
+  };
+  auto block = [&](int p, int64_t i, int64_t tile) {
+    const GemmRows& rows = parts[p];
+    const Blocks blocks(rows.count, kTileRows);
+    const int64_t begin = blocks.begin(i), j = tile * kTileColumns, at = begin * all.c_row + j;
+    GemmTile t = all;
+    t.a = rows.a + begin * t.a_row;
+    t.b += j;
+    t.c = rows.c + at;
+    t.columns = all.columns - j < kTileColumns ? all.columns - j : kTileColumns;
+    t.bias = rows.bias ? rows.bias + begin : nullptr;
+    t.mask = rows.mask ? rows.mask + at : nullptr;
+    t.addend = rows.addend ? rows.addend + at : nullptr;
+    if (all.ahead.planes.data && !along) {
+      if (i + 1 < blocks.count)
+        fetch(p, i + 1, j, t.columns);
+      else if (p + 1 < n)
+        fetch(p + 1, 0, j, t.columns);
+    }
+    all.ahead.fetch(step++, steps);
+    gemm_tile(blocks.begin(i + 1) - begin, t);
+  };
+  for (int64_t outer = 0; outer < (along ? 1 : tiles); ++outer)
+    for (int p = 0; p < n; ++p)
+      for (int64_t i = 0; i < Blocks(parts[p].count, kTileRows).count; ++i)
+        for (int64_t inner = 0; inner < (along ? tiles : 1); ++inner) block(p, i, along ? inner : outer);
+}
+
+inline void gemm(int64_t rows, const GemmTile& all) {
+  const GemmRows one{rows, all.a, all.c, all.bias, all.mask, all.addend};
+  gemm(&one, 1, all);
 }
 
 // c[r][s] (+)= sum over j < length of a[r*a_row + j] * b[s*b_row + j].

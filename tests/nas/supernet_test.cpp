@@ -114,7 +114,7 @@ TEST_CASE("supernet: partial channels pass by and are shuffled, beta weighs the 
                           {graph.leaf(inputs[0]), graph.leaf(inputs[1])},
                           weights.operations[0],
                           weights.edges[0]},
-                         params);
+                         params)[0];
   Storage output = graph.bind_output(y);
   CHECK(params.count() == 0);
   compile(graph).run();
@@ -141,7 +141,8 @@ TEST_CASE("supernet: bypassed channels of a reduction cell are max-pooled", "[na
   const ArchitectureWeights weights = record_architecture_weights(graph, architecture);
   Storage x = random_images({1, 4, 4, 4});
   Tensor leaf = graph.leaf(x);
-  Tensor y = record_cell(graph, {config, "cell0", true, 4, {leaf, leaf}, weights.operations[1], {}}, params);
+  Tensor y =
+      record_cell(graph, {config, "cell0", true, 4, {leaf, leaf}, weights.operations[1], {}}, params)[0];
   Storage output = graph.bind_output(y);
   params.values();
   compile(graph).run();

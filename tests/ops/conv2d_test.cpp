@@ -62,6 +62,38 @@ void check_conv2d(Shape x, int64_t o, int64_t kh, int64_t kw, Conv2dDesc desc) {
   }
 }
 
+// x in `parts` of shape x each, by an op that reads them where they lie (or from a concatenation).
+void check_parts(Shape x, int parts, int64_t o, Conv2dDesc desc, bool in_place = true, int64_t kernel = 1) {
+  const Shape w{o, parts * x[1], kernel, kernel};
+  for (bool relu_input : {false, true}) {
+    for (bool with_bias : {false, true}) {
+      desc.relu_input = relu_input;
+      OpCase c{.name = fmt::format("{} parts {} w {} relu {} bias {}", parts, x.str(), w.str(), relu_input,
+                                   with_bias),
+               .inputs = std::vector<OpInput>(size_t(parts), {.shape = x}),
+               .record =
+                   [=](Graph& graph, const std::vector<Tensor>& in) {
+                     const std::vector<Tensor> of_x(in.begin(), in.begin() + parts);
+                     const Tensor y = conv2d(of_x, in[size_t(parts)], desc, with_bias ? in.back() : Tensor{});
+                     const Node& last = graph.nodes()[size_t(graph.value(y).writers[0])];
+                     CHECK(last.inputs.size() == size_t(in_place ? parts : 1) + 1 + size_t(with_bias));
+                     return std::vector{y};
+                   },
+               .oracle =
+                   [=](const std::vector<Array>& in) {
+                     const Array joined = join_channels({in.begin(), in.begin() + parts});
+                     return std::vector{
+                         convolve(desc, joined, in[size_t(parts)], with_bias ? &in.back() : nullptr)};
+                   },
+               .probes = 6};
+      c.inputs.push_back({.shape = w});
+      if (with_bias) c.inputs.push_back({.shape = {o}});
+      c.atol = 1e-5 * std::max(1.0, double(x.elements()) / double(x[1]) / 100);
+      check(c);
+    }
+  }
+}
+
 Conv2dDesc depthwise(int64_t channels, int stride, int padding, int dilation) {
   return {.stride = stride, .padding = padding, .dilation = dilation, .groups = int(channels)};
 }
@@ -108,6 +140,24 @@ TEST_CASE("conv2d: pointwise matches the double oracle", "[ops][conv2d]") {
   check_conv2d({1, 300, 4, 4}, 8, 1, 1, {});  // a reduction longer than one block
   check_conv2d({5, 6, 1, 1}, 3, 1, 1, {});
   check_conv2d({1, 3, 4, 4}, 2, 1, 1, {.padding = 1});
+}
+
+TEST_CASE("conv2d: pointwise of an x in parts matches the double oracle of their concatenation",
+          "[ops][conv2d]") {
+  check_parts({2, 16, 8, 8}, 4, 16, {});  // a cell's four nodes
+  check_parts({3, 36, 16, 16}, 4, 36, {});
+  check_parts({2, 3, 7, 7}, 3, 9, {});  // images are taken together, rows do not fill vectors
+  check_parts({2, 5, 1, 3}, 8, 2, {});
+  check_parts({1, 70, 4, 4}, 4, 3, {});  // parts end within a panel
+  check_parts({2, 130, 3, 3}, 2, 260, {});
+  check_parts({2, 1, 5, 5}, 2, 1, {});
+}
+
+TEST_CASE("conv2d: what cannot read parts where they lie reads their concatenation", "[ops][conv2d]") {
+  check_parts({2, 3, 6, 6}, 2, 4, {.padding = 1}, false, 3);
+  check_parts({2, 3, 6, 6}, 2, 4, {.stride = 2}, false);
+  check_parts({1, 2, 4, 4}, 9, 4, {}, false);
+  check_parts({1, 2, 4, 4}, 1, 4, {});
 }
 
 TEST_CASE("conv2d: dense kernels match the double oracle", "[ops][conv2d]") {
@@ -184,6 +234,18 @@ TEST_CASE("conv2d: shapes that do not fit are refused with the remedy", "[ops][c
              }),
              ContainsSubstring("bias (5) must be (4)"));
   CHECK_THAT(message([&] { conv2d(x, Tensor{}); }), ContainsSubstring("one of them is empty"));
+  CHECK_THAT(message([&] {
+               conv2d(std::vector{x, x}, leaf({4, 3, 1, 1}));
+             }),
+             ContainsSubstring("weight (4, 3, 1, 1) expects 3 input channels, 2 parts (2, 3, 8, 8) have 6"));
+  CHECK_THAT(message([&] {
+               conv2d(std::vector{x, x}, leaf({4, 6, 1, 1}), {}, leaf({5}));
+             }),
+             ContainsSubstring("bias (5) must be (4)"));
+  CHECK_THAT(message([&] {
+               conv2d(std::vector<Tensor>{}, leaf({4, 6, 1, 1}));
+             }),
+             ContainsSubstring("at least one part"));
   CHECK_THAT(message([&] {
                conv2d(leaf({0, 3, 8, 8}), leaf({4, 3, 3, 3}));
              }),

@@ -10,35 +10,42 @@ using namespace ladarts::testing;
 namespace {
 
 struct ReduceCase {
-  Shape x;
+  Shape x;  // of each part
   int64_t even, odd;
   int channels = 0;
   bool bias = false;
+  int parts = 1;
 };
 
 OpCase make(const ReduceCase& s) {
-  const int64_t read = s.channels ? s.channels : s.x[1];
+  const int64_t read = s.channels ? s.channels : s.parts * s.x[1];
+  const auto parts = size_t(s.parts);
   OpCase c;
-  c.name = fmt::format("factorized_reduce {} to {} + {}, channels {}, bias {}", s.x.str(), s.even, s.odd,
-                       s.channels, s.bias);
-  c.inputs = {{.shape = s.x}, {.shape = {s.even, read, 1, 1}}, {.shape = {s.odd, read, 1, 1}}};
+  c.name = fmt::format("factorized_reduce {} x {} to {} + {}, channels {}, bias {}", s.parts, s.x.str(),
+                       s.even, s.odd, s.channels, s.bias);
+  c.inputs.assign(parts, {.shape = s.x});
+  c.inputs.insert(c.inputs.end(), {{.shape = {s.even, read, 1, 1}}, {.shape = {s.odd, read, 1, 1}}});
   if (s.bias) c.inputs.insert(c.inputs.end(), {{.shape = {s.even}}, {.shape = {s.odd}}});
   c.gradients = !s.bias;
   c.record = [=](Graph&, const std::vector<Tensor>& x) {
-    return std::vector{factorized_reduce(x[0], x[1], x[2], {s.channels}, s.bias ? x[3] : Tensor(),
-                                         s.bias ? x[4] : Tensor())};
+    const Tensor even_bias = s.bias ? x[parts + 2] : Tensor(), odd_bias = s.bias ? x[parts + 3] : Tensor();
+    if (parts == 1)
+      return std::vector{factorized_reduce(x[0], x[1], x[2], {s.channels}, even_bias, odd_bias)};
+    return std::vector{
+        factorized_reduce({x.begin(), x.begin() + s.parts}, x[parts], x[parts + 1], even_bias, odd_bias)};
   };
   c.oracle = [=](const std::vector<Array>& x) {
+    const Array joined = join_channels({x.begin(), x.begin() + s.parts});
     Array y({s.x[0], s.even + s.odd, (s.x[2] + 1) / 2, (s.x[3] + 1) / 2});
     for (int64_t n = 0; n < y.shape[0]; ++n)
       for (int64_t o = 0; o < y.shape[1]; ++o)
         for (int64_t h = 0; h < y.shape[2]; ++h)
           for (int64_t w = 0; w < y.shape[3]; ++w) {
             const int64_t parity = o < s.even ? 0 : 1, k = parity ? o - s.even : o;
-            double sum = s.bias ? x[size_t(3 + parity)].v[size_t(k)] : 0;
+            double sum = s.bias ? x[parts + 2 + size_t(parity)].v[size_t(k)] : 0;
             for (int64_t i = 0; i < read; ++i)
-              sum += x[size_t(1 + parity)].at(k, i, 0, 0) *
-                     std::max(0.0, x[0].padded(n, i, 2 * h + parity, 2 * w + parity));
+              sum += x[parts + size_t(parity)].at(k, i, 0, 0) *
+                     std::max(0.0, joined.padded(n, i, 2 * h + parity, 2 * w + parity));
             y.at(n, o, h, w) = sum;
           }
     return std::vector{y};
@@ -71,6 +78,13 @@ TEST_CASE("factorized_reduce: odd sides end in zeros", "[ops][factorized_reduce]
 TEST_CASE("factorized_reduce: with biases, for inference", "[ops][factorized_reduce]") {
   check(make({{2, 6, 8, 8}, 3, 4, 0, true}));
   check(make({{2, 6, 5, 7}, 3, 4, 2, true}));
+}
+
+TEST_CASE("factorized_reduce: of an x in parts, as of their concatenation", "[ops][factorized_reduce]") {
+  check(make({.x = {2, 4, 8, 8}, .even = 8, .odd = 8, .parts = 4}));
+  check(make({.x = {3, 3, 7, 9}, .even = 2, .odd = 3, .parts = 2}));
+  check(make({.x = {2, 6, 8, 8}, .even = 3, .odd = 4, .bias = true, .parts = 3}));
+  check(make({.x = {1, 1, 4, 4}, .even = 2, .odd = 2, .parts = 9}));  // more than are read where they lie
 }
 
 TEST_CASE("factorized_reduce: refuses what does not fit, naming shapes", "[ops][factorized_reduce]") {

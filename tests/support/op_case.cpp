@@ -272,4 +272,20 @@ void check(const OpCase& c) {
     }
 }
 
+Array join_channels(const std::vector<Array>& parts) {
+  const Shape& first = parts[0].shape;
+  int64_t channels = 0;
+  for (const Array& part : parts) channels += part.shape[1];
+  Array joined(Shape{first[0], channels, first[2], first[3]});
+  int64_t begin = 0;
+  for (const Array& part : parts) {
+    for (int64_t n = 0; n < first[0]; ++n)
+      for (int64_t c = 0; c < part.shape[1]; ++c)
+        for (int64_t h = 0; h < first[2]; ++h)
+          for (int64_t w = 0; w < first[3]; ++w) joined.at(n, begin + c, h, w) = part.at(n, c, h, w);
+    begin += part.shape[1];
+  }
+  return joined;
+}
+
 }  // namespace ladarts::testing

@@ -56,6 +56,9 @@ struct OpCase {
 // Runs all checks with Catch2 assertions, on test_device(); messages name the case.
 void check(const OpCase& c);
 
+// Images (N, C_k, H, W) joined along dimension 1.
+Array join_channels(const std::vector<Array>& parts);
+
 // The emulated CUDA device in a test program that links tests/cuda/emulated_device.cpp, where thread orders
 // take the place of thread counts. Elsewhere what LADARTS_TEST_DEVICE names: cuda for a real GPU, the CPU
 // where it is not set.
