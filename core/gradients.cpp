@@ -13,7 +13,11 @@ struct Pending {
 class GradientBuilder {
  public:
   GradientBuilder(Graph& graph, std::span<const Tensor> wrt, const GradientOptions& options)
-      : graph_(graph), into_(graph.values_.size()), needed_(graph.values_.size(), 0), wrt_(wrt) {
+      : graph_(graph),
+        into_(graph.values_.size()),
+        needed_(graph.values_.size(), 0),
+        wrt_(wrt),
+        recompute_(options.recompute) {
     LADARTS_CHECK(options.into.empty() || options.into.size() == wrt.size());
     for (size_t i = 0; i < wrt.size(); ++i) {
       needed_[size_t(wrt[i].id())] = 1;
@@ -28,6 +32,7 @@ class GradientBuilder {
         for (int out : node.outputs) needed_[size_t(out)] = 1;
     }
     pending_.resize(graph.values_.size());
+    again_.resize(graph.values_.size());
   }
 
   std::vector<Tensor> run(std::span<const Tensor> outputs, std::span<const Tensor> seeds) {
@@ -74,7 +79,7 @@ class GradientBuilder {
     Node node;
     for (const Tensor& t : operands) {
       LADARTS_CHECK(bool(t));
-      node.inputs.push_back(t.id());
+      node.inputs.push_back(recompute_ ? again(t.id()) : t.id());
     }
     std::vector<std::pair<int, Tensor>> separate;  // op cannot accumulate: added by a node of its own
     for (size_t k = 0; k < targets.size(); ++k) {
@@ -114,6 +119,41 @@ class GradientBuilder {
   }
 
  private:
+  // The value that stands for forward value `id` in the backward pass: itself, or what a node makes that is
+  // recorded when the first backward node asks for it.
+  int again(int id) {
+    if (size_t(id) >= again_.size()) return id;  // of the backward pass
+    if (again_[size_t(id)]) return *again_[size_t(id)];
+    int result = id;
+    const Value& value = graph_.values_[size_t(id)];
+    if (value.writers.size() == 1 && !value.storage) {
+      const Node forward = node(value.writers[0]);  // a copy: the node list grows
+      const std::optional<Recomputation> how =
+          forward.outputs[0] == id ? forward.op->recomputation() : std::nullopt;
+      if (how) result = record_again(forward, *how);
+    }
+    again_[size_t(id)] = result;
+    return result;
+  }
+
+  int record_again(const Node& forward, const Recomputation& how) {
+    Node node;
+    node.op = how.op ? how.op : forward.op;
+    node.scope = forward.scope.empty() ? "backward" : forward.scope + "/backward";
+    if (!how.op) {
+      LADARTS_CHECK(forward.outputs.size() == 1 && forward.updates.empty());
+      for (const int in : forward.inputs) node.inputs.push_back(again(in));
+    }
+    for (const int i : how.inputs) node.inputs.push_back(again(forward.inputs[size_t(i)]));
+    for (const int i : how.outputs) node.inputs.push_back(forward.outputs[size_t(i)]);
+    const Value& value = graph_.values_[size_t(forward.outputs[0])];
+    const int id = new_value(value.shape, value.dtype, {int(graph_.nodes_.size())});
+    node.outputs.push_back(id);
+    node.accumulate.push_back(0);
+    graph_.nodes_.push_back(std::move(node));
+    return id;
+  }
+
   int new_value(Shape shape, DType dtype, std::vector<int> writers) {
     Value v;
     v.shape = shape;
@@ -163,6 +203,8 @@ class GradientBuilder {
   std::span<const Tensor> wrt_;
   size_t forward_nodes_ = 0;
   std::vector<Pending> pending_;
+  bool recompute_;
+  std::vector<std::optional<int>> again_;  // of forward values, once known
   std::string current_scope_;
 };
 

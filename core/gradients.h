@@ -50,6 +50,9 @@ class Backward {
 struct GradientOptions {
   // Where not empty: memory for the gradient of each `wrt` (an empty Storage leaves that one in the arena).
   std::vector<Storage> into;
+  // Computes values again whose ops say how (Op::recomputation) rather than keep them for the backward nodes:
+  // less memory, more time, the same bits.
+  bool recompute = false;
 };
 
 // Gradients of the sum of `losses` (one-element tensors of one graph) with respect to each of `wrt` (any

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -27,6 +28,15 @@ struct Cost {
   double bytes_moved = 0;  // compulsory reads and writes
 };
 
+class Op;
+
+// How the backward pass gets an op's first output again that it does not keep: by `op` over these operands of
+// the node, or by the op itself over all of its inputs where `op` is null. The bits must be the same.
+struct Recomputation {
+  std::shared_ptr<const Op> op;
+  std::vector<int> inputs, outputs;  // positions; inputs come first
+};
+
 class Op {
  public:
   virtual ~Op() = default;
@@ -35,6 +45,10 @@ class Op {
   // Appends the nodes that compute the gradients asked for by `b.needs(i)`. The default refuses: an op
   // without a gradient throws Error naming itself.
   virtual void backward(Backward& b) const;
+
+  // For ops whose result costs little more to compute than to read (GradientOptions::recompute); it must not
+  // depend on values that the node or a later one changes. The default keeps the result.
+  virtual std::optional<Recomputation> recomputation() const { return {}; }
 
   // Scratch memory for one execution on `threads` CPU threads; planned into the arena.
   virtual size_t workspace_bytes(const NodeShapes&, int threads) const {

@@ -27,6 +27,14 @@ void batch_norm_forward(const BatchNorm& op, const KernelArgs& a) {
   elementwise(Normalised{a.in(0), a.out(1), a.out(2), gamma, beta, size32(l.channels), size32(l.plane)},
               a.out(0), size32(shape.elements()), false, a.stream);
 }
+void batch_norm_again(const BatchNormAgain& op, const KernelArgs& a) {
+  const Shape& shape = a.in_shape(0);
+  const NormLayout l = layout_of(shape);
+  const int mean = op.has_affine ? 3 : 1;
+  elementwise(Normalised{a.in(0), a.in(mean), a.in(mean + 1), op.has_affine ? a.in(1) : nullptr,
+                         op.has_affine ? a.in(2) : nullptr, size32(l.channels), size32(l.plane)},
+              a.out(0), size32(shape.elements()), false, a.stream);
+}
 size_t forward_workspace(const BatchNorm& op, const NodeShapes& s) {
   return op.batch_statistics ? sums_bytes(layout_of(s.inputs[0])) : 0;
 }
@@ -54,6 +62,7 @@ size_t backward_workspace(const BatchNormGrad&, const NodeShapes& s) {
 }
 
 LADARTS_CUDA_KERNEL(BatchNorm, batch_norm_forward, forward_workspace)
+LADARTS_CUDA_KERNEL(BatchNormAgain, batch_norm_again)
 LADARTS_CUDA_KERNEL(BatchNormGrad, batch_norm_backward, backward_workspace)
 
 }  // namespace

@@ -26,7 +26,7 @@ TrainSteps::TrainSteps(const TrainConfig& config)
   correct_ = g.bind_output(count_correct(n.logits, labels));
   if (n.auxiliary_logits)
     loss = add(loss, scale(cross_entropy(n.auxiliary_logits, labels, desc), config.auxiliary_weight));
-  gradients(loss, params.leaves(g), {.into = params.gradient_storages()});
+  gradients(loss, params.leaves(g), {.into = params.gradient_storages(), .recompute = true});
   const Storage values = params.values();
   buffers.values();
   momentum_ = scratch(values.shape());

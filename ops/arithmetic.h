@@ -74,6 +74,7 @@ class AddN : public Op {  // (x_0 .. x_K-1) -> (y)
  public:
   std::string_view name() const override { return "add_n"; }
   void backward(Backward& b) const override;
+  std::optional<Recomputation> recomputation() const override { return Recomputation{}; }
 };
 
 class WeightedSum : public Op {  // (x_0 .. x_K-1, weights: (K)) -> (y)

@@ -52,6 +52,18 @@ void BatchNorm::backward(Backward& b) const {
   b.emit(BatchNormGrad(batch_statistics, has_affine, b.needs(0), gamma, beta), operands, grads_of);
 }
 
+std::optional<Recomputation> BatchNorm::recomputation() const {
+  return Recomputation{std::make_shared<BatchNormAgain>(has_affine),
+                       has_affine ? std::vector{0, 1, 2} : std::vector{0},
+                       {1, 2}};
+}
+
+Cost BatchNormAgain::cost(const NodeShapes& s) const {
+  Cost c = Op::cost(s);
+  c.flops = double(s.inputs[0].elements()) * 2;
+  return c;
+}
+
 Cost BatchNorm::cost(const NodeShapes& s) const {
   Cost c = Op::cost(s);
   c.flops = double(s.inputs[0].elements()) * (batch_statistics ? 6 : 2);

@@ -31,12 +31,22 @@ class BatchNorm : public Op {
       : batch_statistics(batch), has_affine(affine), has_running(running), eps(eps_), momentum(momentum_) {}
   std::string_view name() const override { return "batch_norm"; }
   void backward(Backward& b) const override;
+  std::optional<Recomputation> recomputation() const override;
   Cost cost(const NodeShapes& s) const override;
   bool batch_statistics;
   bool has_affine;
   bool has_running;
   float eps;
   float momentum;
+};
+
+// (x, [gamma, beta], mean, inv_std) -> (y): BatchNorm's y again, from its other outputs.
+class BatchNormAgain : public Op {
+ public:
+  explicit BatchNormAgain(bool affine) : has_affine(affine) {}
+  std::string_view name() const override { return "batch_norm_again"; }
+  Cost cost(const NodeShapes& s) const override;
+  bool has_affine;
 };
 
 // (x, d_y, mean, inv_std, [gamma]) -> those wanted of (d_x, d_gamma: (C), d_beta: (C)), in this order.

@@ -48,6 +48,7 @@ class DropPath
   explicit DropPath(uint32_t s) : stream(s) {}
   std::string_view name() const override { return "drop_path"; }
   void backward(Backward& b) const override;
+  std::optional<Recomputation> recomputation() const override { return Recomputation{}; }
   bool can_accumulate(int) const override { return true; }
   uint32_t stream;
 };

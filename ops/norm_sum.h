@@ -19,6 +19,7 @@ class NormSum : public Op {
  public:
   std::string_view name() const override { return "norm_sum"; }
   void backward(Backward& b) const override;
+  std::optional<Recomputation> recomputation() const override { return Recomputation{}; }
   Cost cost(const NodeShapes& s) const override;
   GradientSum terms;  // by operands of this op
 };

@@ -42,6 +42,7 @@ class Pool2d : public Op {  // (x) -> (y)
   Pool2d(PoolKind k, Pool2dDesc d) : kind(k), desc(d) {}
   std::string_view name() const override;
   void backward(Backward& b) const override;
+  std::optional<Recomputation> recomputation() const override { return Recomputation{}; }
   size_t workspace_bytes(const NodeShapes& s, int threads) const override;
   Cost cost(const NodeShapes& s) const override;
   PoolKind kind;

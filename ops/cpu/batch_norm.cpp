@@ -109,16 +109,11 @@ void train(const BatchNorm& op, const KernelArgs& a, const Layout& l) {
   });
 }
 
-void evaluate(const BatchNorm& op, const KernelArgs& a, const Layout& l) {
+// y of given statistics; gamma and beta null: 1 and 0.
+void normalise(const KernelArgs& a, const Layout& l, const float* gamma, const float* beta, const float* mean,
+               const float* inv_std) {
   const float* x = a.in(0);
-  float *y = a.out(0), *mean = a.out(1), *inv_std = a.out(2);
-  const float* gamma = op.has_affine ? a.in(1) : nullptr;
-  const float* beta = op.has_affine ? a.in(2) : nullptr;
-  const int running = op.has_affine ? 3 : 1;
-  for (int64_t c = 0; c < l.channels; ++c) {
-    mean[c] = a.in(running)[c];
-    inv_std[c] = float(1 / std::sqrt(double(a.in(running + 1)[c]) + double(op.eps)));
-  }
+  float* y = a.out(0);
   const int64_t grain = std::max<int64_t>(1, kElementGrain / l.plane);
   for_chunks(*a.pool, l.images * l.channels, grain, [&](int64_t begin, int64_t end) {
     for (int64_t p = begin; p < end; ++p) {
@@ -127,6 +122,24 @@ void evaluate(const BatchNorm& op, const KernelArgs& a, const Layout& l) {
                       gamma ? gamma[c] * inv_std[c] : inv_std[c], beta ? beta[c] : 0.f);
     }
   });
+}
+
+void evaluate(const BatchNorm& op, const KernelArgs& a, const Layout& l) {
+  float *mean = a.out(1), *inv_std = a.out(2);
+  const float* gamma = op.has_affine ? a.in(1) : nullptr;
+  const float* beta = op.has_affine ? a.in(2) : nullptr;
+  const int running = op.has_affine ? 3 : 1;
+  for (int64_t c = 0; c < l.channels; ++c) {
+    mean[c] = a.in(running)[c];
+    inv_std[c] = float(1 / std::sqrt(double(a.in(running + 1)[c]) + double(op.eps)));
+  }
+  normalise(a, l, gamma, beta, mean, inv_std);
+}
+
+void batch_norm_again(const BatchNormAgain& op, const KernelArgs& a) {
+  const int mean = op.has_affine ? 3 : 1;
+  normalise(a, layout_of(a.in_shape(0)), op.has_affine ? a.in(1) : nullptr, op.has_affine ? a.in(2) : nullptr,
+            a.in(mean), a.in(mean + 1));
 }
 
 void batch_norm_kernel(const BatchNorm& op, const KernelArgs& a) {
@@ -197,6 +210,7 @@ void batch_norm_grad(const BatchNormGrad& op, const KernelArgs& a) {
 }
 
 LADARTS_CPU_KERNEL(BatchNorm, batch_norm_kernel)
+LADARTS_CPU_KERNEL(BatchNormAgain, batch_norm_again)
 LADARTS_CPU_KERNEL(BatchNormGrad, batch_norm_grad)
 
 }  // namespace

@@ -210,6 +210,35 @@ TEST_CASE("network: gradient descent fits a few images, with auxiliary head and 
   CHECK(values[1].item() < 0.2f * first[1]);
 }
 
+TEST_CASE("network: training that computes values again takes less memory and gives the same bits",
+          "[nas][network]") {
+  NetworkConfig config = config_of(kEveryPrimitive, {.channels = 4, .layers = 6, .classes = 3, .image = 32});
+  config.auxiliary = true;
+  std::vector<std::vector<float>> found;
+  std::vector<size_t> arenas;
+  for (const bool recompute : {false, true}) {
+    ParameterSet params(1), buffers;
+    Graph graph;
+    const Storage labels = Storage::create({6}, DType::i32), rate = Storage::create({1});
+    const RandomState random(3);
+    rate.set(0.2f);
+    const Network network =
+        record_network(graph, config, NetworkMode::training, params, buffers,
+                       graph.leaf(random_images({6, 3, 32, 32})), DropPathInput{graph.leaf(rate), random});
+    const Tensor y = graph.leaf(labels);
+    gradients(std::vector{cross_entropy(network.logits, y), cross_entropy(network.auxiliary_logits, y)},
+              params.leaves(graph), {.into = params.gradient_storages(), .recompute = recompute});
+    params.values();
+    buffers.values();
+    Program program = compile(graph);
+    program.run();
+    found.push_back(params.gradients().to_vector());
+    arenas.push_back(program.stats().arena_bytes);
+  }
+  CHECK(found[0] == found[1]);
+  CHECK(double(arenas[1]) < 0.85 * double(arenas[0]));
+}
+
 TEST_CASE("network: the auxiliary head of ImageNet shapes has its published layers", "[nas][network]") {
   // ReLU, average pool 5 stride 2, 1x1 to 128, norm, ReLU, 2x2 to 768, ReLU, linear.
   const NetworkConfig config{
