@@ -9,6 +9,7 @@
 #include "core/error.h"
 #include "core/memory_plan.h"
 #include "core/program_state.h"
+#include "core/schedule.h"
 
 namespace ladarts {
 
@@ -102,9 +103,31 @@ void Program::run_timed(std::vector<int64_t>& marks_ns) {
     return;
   }
   const auto start = clock::now();
-  for (size_t i = 0; i < s.steps.size(); ++i) {
-    s.steps[i].run();
-    marks_ns[i + 1] = std::chrono::duration_cast<std::chrono::nanoseconds>(clock::now() - start).count();
+  const auto now = [&] {
+    return std::chrono::duration_cast<std::chrono::nanoseconds>(clock::now() - start).count();
+  };
+  // Steps that run at the same time share the time of their group as they would have alone.
+  s.own_ns.resize(s.steps.size());
+  size_t begin = 0;
+  for (const int group_end : s.group_ends) {
+    const auto end = size_t(group_end);
+    const auto run = [&](size_t i) {
+      const int64_t before = now();
+      s.steps[i].run();
+      s.own_ns[i] = now() - before;
+    };
+    if (end - begin == 1)
+      run(begin);
+    else
+      s.pool->parallel_for(int64_t(end - begin), [&](int64_t i, int) { run(begin + size_t(i)); });
+    const int64_t first = marks_ns[begin], took = now() - first;
+    int64_t sum = 0, all = 0;
+    for (size_t i = begin; i < end; ++i) all += s.own_ns[i];
+    for (size_t i = begin; i < end; ++i) {
+      sum += s.own_ns[i];
+      marks_ns[i + 1] = first + (all > 0 ? int64_t(double(took) * double(sum) / double(all)) : took);
+    }
+    begin = end;
   }
 }
 
@@ -114,28 +137,40 @@ namespace {
 struct Plan {
   std::unique_ptr<Program::State> state;
   std::vector<size_t> executed;   // node of each step
+  std::vector<int> group_of;      // of each step
   std::vector<int> request_of;    // value -> memory request; -1: bound or unused
   std::vector<int> workspace_of;  // step -> memory request; -1: none
   MemoryPlan memory;
 };
 
-void plan_values(const Graph& graph, const std::vector<uint8_t>& live, Plan& plan,
-                 std::vector<LifetimeRequest>& requests) {
+void plan_order(const Graph& graph, Plan& plan) {
+  const std::vector<uint8_t> live = find_live(graph);
+  std::vector<size_t> nodes;
+  for (size_t n = 0; n < live.size(); ++n)
+    if (live[n]) nodes.push_back(n);
+  plan.state->stats.nodes_removed = int(live.size() - nodes.size());
+  const bool on_cpu = graph.device().kind == DeviceKind::cpu;
+  for (const NodeGroup& group : schedule(graph, nodes, on_cpu ? plan.state->pool->threads() : 1)) {
+    for (const size_t n : group) {
+      plan.executed.push_back(n);
+      plan.group_of.push_back(int(plan.state->group_ends.size()));
+    }
+    plan.state->group_ends.push_back(int(plan.executed.size()));
+  }
+}
+
+void plan_values(const Graph& graph, Plan& plan, std::vector<LifetimeRequest>& requests) {
   const auto& values = graph.values();
   std::vector<int> first(values.size(), std::numeric_limits<int>::max()), last(values.size(), -1);
-  for (size_t n = 0; n < live.size(); ++n) {
-    if (!live[n]) {
-      ++plan.state->stats.nodes_removed;
-      continue;
-    }
-    const int step = int(plan.executed.size());
-    plan.executed.push_back(n);
+  // What a group of steps touches lives at the same time.
+  for (size_t k = 0; k < plan.executed.size(); ++k) {
+    const int group = plan.group_of[k];
     auto touch = [&](int id) {
-      first[size_t(id)] = std::min(first[size_t(id)], step);
-      last[size_t(id)] = std::max(last[size_t(id)], step);
+      first[size_t(id)] = std::min(first[size_t(id)], group);
+      last[size_t(id)] = std::max(last[size_t(id)], group);
     };
-    for (int in : graph.nodes()[n].inputs) touch(in);
-    for (int out : graph.nodes()[n].outputs) touch(out);
+    for (int in : graph.nodes()[plan.executed[k]].inputs) touch(in);
+    for (int out : graph.nodes()[plan.executed[k]].outputs) touch(out);
   }
   plan.request_of.assign(values.size(), -1);
   for (size_t i = 0; i < values.size(); ++i) {
@@ -150,6 +185,13 @@ void plan_values(const Graph& graph, const std::vector<uint8_t>& live, Plan& pla
     plan.request_of[i] = int(requests.size());
     requests.push_back({bytes, first[i], last[i]});
   }
+}
+
+// Steps that run beside others have one thread each.
+ThreadPool& step_pool(const Plan& plan, size_t step) {
+  Program::State& state = *plan.state;
+  const int group = plan.group_of[step], begin = group > 0 ? state.group_ends[size_t(group) - 1] : 0;
+  return state.group_ends[size_t(group)] - begin > 1 ? state.one_thread : *state.pool;
 }
 
 size_t bytes_of_buffers(const std::vector<Storage>& storages) {
@@ -171,7 +213,8 @@ Plan make_plan(const Graph& graph, const CompileOptions& options) {
   state.stream = device_backend(graph.device().kind)->stream(graph.device());
   const auto& values = graph.values();
   std::vector<LifetimeRequest> requests;
-  plan_values(graph, find_live(graph), plan, requests);
+  plan_order(graph, plan);
+  plan_values(graph, plan, requests);
 
   state.steps.resize(plan.executed.size());
   plan.workspace_of.assign(plan.executed.size(), -1);
@@ -197,7 +240,7 @@ Plan make_plan(const Graph& graph, const CompileOptions& options) {
     size_t workspace = 0;
     if (graph.device().kind == DeviceKind::cpu) {
       s.kernel = find_cpu_kernel(*node.op, current_cpu_isa());
-      workspace = node.op->workspace_bytes(shapes, state.pool->threads());
+      workspace = node.op->workspace_bytes(shapes, step_pool(plan, k).threads());
     } else {
       const DeviceKernel& kernel = find_device_kernel(*node.op, graph.device().kind);
       s.kernel = kernel.run;
@@ -206,7 +249,7 @@ Plan make_plan(const Graph& graph, const CompileOptions& options) {
     if (workspace > 0) {
       s.scratch_bytes = workspace;
       plan.workspace_of[k] = int(requests.size());
-      requests.push_back({workspace, int(k), int(k)});
+      requests.push_back({workspace, plan.group_of[k], plan.group_of[k]});
     }
   }
   plan.memory = plan_memory(requests);
@@ -235,7 +278,7 @@ void resolve_addresses(const Graph& graph, Plan& plan, const std::shared_ptr<Buf
               .outputs = s.outputs.data(),
               .accumulates = s.accumulates.data(),
               .workspace = nullptr,
-              .pool = state.pool,
+              .pool = &step_pool(plan, k),
               .stream = state.stream ? state.stream->handle() : nullptr,
               .n_inputs = int(s.inputs.size()),
               .n_outputs = int(s.outputs.size())};

@@ -27,19 +27,29 @@ struct Step {
 
 struct Program::State {
   std::vector<Step> steps;
+  std::vector<int> group_ends;  // steps of a group run at the same time, each on one thread (core/schedule.h)
   std::vector<Storage> kept_alive;
   std::shared_ptr<Buffer> arena;
   ProgramStats stats;
   ThreadPool* pool = nullptr;
+  ThreadPool one_thread{1};  // of steps that run beside others
   bool debug = false;
   DeviceStream* stream = nullptr;              // null on the CPU
   std::unique_ptr<DeviceRecording> recording;  // of all steps, once made
   // The same with a mark before each step and one at the end, for run_timed().
   std::unique_ptr<DeviceRecording> timed_recording;
   std::vector<std::unique_ptr<DeviceMark>> marks;
+  std::vector<int64_t> own_ns;  // of each step in run_timed()
 
   void run_steps() const {
-    for (const Step& s : steps) s.run();
+    int begin = 0;
+    for (const int end : group_ends) {
+      if (end - begin == 1)
+        steps[size_t(begin)].run();
+      else
+        pool->parallel_for(end - begin, [&](int64_t i, int) { steps[size_t(begin + i)].run(); });
+      begin = end;
+    }
   }
   std::unique_ptr<DeviceRecording> record(bool with_marks);
 };
