@@ -13,7 +13,10 @@ namespace ladarts {
 
 namespace {
 
-constexpr double kLowestPilot = 0.05;       // of the median cost: a prediction below is no base of a weight
+constexpr double kLowestPilot = 0.05;  // of the median cost: a prediction below is no base of a weight
+// A row predicted to be many times what it costs says nothing of a factor, nor of which model is better: a
+// few architectures that cost a thousandth of the others would decide both alone.
+constexpr double kMostWeight = 2, kMostError = 1;
 constexpr double kMedianChiSquare = 0.455;  // of one degree of freedom
 
 double quantile(std::vector<double> v, double share) {
@@ -23,14 +26,14 @@ double quantile(std::vector<double> v, double share) {
 }
 
 // The factor on `predicted` with the least mean |factor * predicted / cost - 1|: a median of the ratios that
-// weighs each by predicted / cost, and by how far it is trusted.
+// weighs each by predicted / cost, at most kMostWeight, and by how far it is trusted.
 double best_factor(const std::vector<double>& predicted, const std::vector<double>& costs,
                    const std::vector<double>& trust) {
   std::vector<std::pair<double, double>> ratios;
   double total = 0, below = 0;
   for (size_t i = 0; i < costs.size(); ++i) {
     if (predicted[i] <= 0) continue;
-    ratios.emplace_back(costs[i] / predicted[i], trust[i] * predicted[i] / costs[i]);
+    ratios.emplace_back(costs[i] / predicted[i], trust[i] * std::min(predicted[i] / costs[i], kMostWeight));
     total += ratios.back().second;
   }
   std::sort(ratios.begin(), ratios.end());
@@ -164,7 +167,7 @@ class GpFit {
     const std::vector<double> predicted = left_out(), trusted = trust();
     double sum = 0, total = 0;
     for (size_t i = 0; i < predicted.size(); ++i) {
-      sum += trusted[i] * std::abs(f * predicted[i] / rows_.costs[i] - 1);
+      sum += trusted[i] * std::min(std::abs(f * predicted[i] / rows_.costs[i] - 1), kMostError);
       total += trusted[i];
     }
     return sum / total;

@@ -141,6 +141,16 @@ TEST_CASE("gp: the tuning's gradient matches finite differences", "[predictor][g
   }
 }
 
+TEST_CASE("gp: a few rows of a thousandth of the cost leave the predictions of the others alone",
+          "[predictor][gp]") {
+  Dataset data = structured_costs(100, 1);
+  for (size_t i = 0; i < data.costs.size(); i += 25) data.costs[i] /= 1000;
+  const Dataset test = structured_costs(200, 9);
+  const auto model = fit_gp(data, options_with_counts());
+  const std::vector<double> predicted = model->predict(test.features);
+  CHECK(error_report(predicted, test.costs).median_relative_error < 0.1);
+}
+
 TEST_CASE("gp: gradients with respect to features match finite differences", "[predictor][gp]") {
   const Dataset data = table_costs(120, 3, 4.0);
   const auto model = fit_gp(data, options_with_counts());
