@@ -127,6 +127,7 @@ TEST_CASE("stack: the default takes it only where it is better", "[predictor][st
 TEST_CASE("fit: a stack that is asked for is kept where it is not better, too", "[predictor][fit][stack]") {
   FitOptions options;
   options.mlp = quick();
+  options.mlp.epochs = 10;
   options.gp.tuning_rows = 60;
   options.gp.most_rows = 100;
   options.test_fraction = 0.05;
