@@ -36,33 +36,26 @@ class MergeAction : public Command {
 
   Json run(const CommonOptions&) override {
     std::vector<MeasurementStore> others;
-    int64_t read = 0;
+    int64_t rows = 0;
     for (const std::string& other : others_) {
       std::error_code ignored;
       require(!std::filesystem::equivalent(db_, other, ignored), "[db] '{}' cannot be merged into itself",
               other);
       others.emplace_back(other, Access::read_only);
-      read += others.back().count();
+      rows += others.back().count();
     }
     MeasurementStore store(db_);
-    int64_t before = store.count(), after = 0;
-    RowProgress progress("merge", db_, 2 * (read + before));
-    std::vector<Measurement> added;
-    for (MeasurementStore& other : others) {
-      progress.follow(other);
-      auto rows = other.rows();
-      std::move(rows.begin(), rows.end(), std::back_inserter(added));
-    }
+    RowProgress progress("merge", db_, 2 * (rows + store.count()));
     progress.follow(store);
-    store.rewrite([&](std::vector<Measurement> rows) {
-      before = int64_t(rows.size());
-      std::move(added.begin(), added.end(), std::back_inserter(rows));
-      rows = apply_rule(std::move(rows), parse_keep(keep_));
-      after = int64_t(rows.size());
-      return rows;
+    const auto merged = store.merge(others, [keep = parse_keep(keep_)](std::vector<Measurement> group) {
+      return apply_rule(std::move(group), keep);
     });
     progress.finish();
-    return {{"store", db_}, {"keep", keep_}, {"before", before}, {"read", read}, {"after", after}};
+    return {{"store", db_},
+            {"keep", keep_},
+            {"before", merged.before},
+            {"read", merged.read},
+            {"after", merged.after}};
   }
 
   std::string text(const Json& r) const override {
@@ -90,17 +83,13 @@ class DedupeAction : public Command {
 
   Json run(const CommonOptions&) override {
     MeasurementStore store(db_, Access::existing);
-    int64_t before = store.count(), after = 0;
-    RowProgress progress("dedupe", db_, 2 * before);
+    RowProgress progress("dedupe", db_, 2 * store.count());
     progress.follow(store);
-    store.rewrite([&](std::vector<Measurement> rows) {
-      before = int64_t(rows.size());
-      rows = apply_rule(std::move(rows), parse_keep(keep_));
-      after = int64_t(rows.size());
-      return rows;
+    const auto merged = store.merge({}, [keep = parse_keep(keep_)](std::vector<Measurement> group) {
+      return apply_rule(std::move(group), keep);
     });
     progress.finish();
-    return {{"store", db_}, {"keep", keep_}, {"before", before}, {"after", after}};
+    return {{"store", db_}, {"keep", keep_}, {"before", merged.before}, {"after", merged.after}};
   }
 
   std::string text(const Json& r) const override {

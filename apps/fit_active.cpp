@@ -22,6 +22,7 @@ FitReport report_of(const ActiveResult& result, const MeasuredRows& known, const
   FitReport report;
   report.n_train = known.data.size();
   report.n_test = int64_t(result.left_out.measured.size());
+  report.held_out_noise = mean_noise(result.left_out.relative_noise);
   const auto errors = [](const LeftOut& l) { return error_report(l.predicted, l.measured); };
   const auto certainty = [](const LeftOut& l) { return calibration(l.distributions, l.measured); };
   const auto left_out = [&](const FitModel& model) {

@@ -86,7 +86,7 @@ class FitCommand : public Command {
                "Latency-Aware DARTS), additive (a cost for each operation of each edge), or auto: gp, "
                "or stack where that is better on architectures left out",
                kMinStackRows))
-        ->check(CLI::IsMember({"auto", "gp", "stack", "mlp", "paper", "additive"}))
+        ->check(CLI::IsMember(predictor_models()))
         ->option_text("NAME [auto]");
     app.add_option(
            "--from", from_,
@@ -144,6 +144,7 @@ class FitCommand : public Command {
     const Dataset data = measured_dataset(rows, space);
 
     if (model_ == "paper") options_.mlp = MlpOptions::paper();
+    options_.keep_stack = model_ == "stack";
     options_.gp.progress = [](int, int) {
       if (interrupted()) throw Interrupted("interrupted; no predictor was written");
     };
@@ -183,8 +184,9 @@ class FitCommand : public Command {
     };
     std::string notes;
     if (r["noisy"].get<int>() > 0)
-      notes += fmt::format("{} of the measurements are noisy: the machine was slowed while they ran\n",
-                           r["noisy"].get<int>());
+      notes += fmt::format(
+          "{} of the measurements are noisy, and count the less: the machine was slowed while they ran\n",
+          r["noisy"].get<int>());
     if (r["commits"].size() > 1)
       notes +=
           fmt::format("they were made by {} builds of ladarts ({}), whose kernels may differ in speed\n",
@@ -218,6 +220,10 @@ class FitCommand : public Command {
     } else {
       fitted += report.transfer ? "by cross-validation" : fmt::format("on {} others", report.n_test);
     }
+    if (report.held_out_noise > 0)
+      certainty +=
+          fmt::format("these measurements themselves are off by some {}, by how they were measured\n",
+                      percent(report.held_out_noise, 2));
     return fmt::format(
         "{}\n{}{}:\n\n{}{}\n{} written to {}\n", text_of(r["what"]), notes, fitted,
         table({"model", "mean error", "median error", "within 5%", "within 10%", "Spearman", "Kendall"},

@@ -181,8 +181,9 @@ class ActiveMeasuring {
 MeasuredRows measured_rows(const MeasurementStore& store, const CostContext& context,
                            const SearchSpace& space) {
   MeasuredRows known;
-  known.rows = representative_rows(store.rows({.context = context, .status = "ok"}));
-  if (!known.rows.empty()) known.data = measured_dataset(known.rows, space);
+  const std::vector<Measurement> all = store.rows({.context = context, .status = "ok"});
+  known.rows = representative_rows(all);
+  if (!all.empty()) known.data = measured_dataset(all, space);
   for (const Measurement& row : known.rows) known.drawn.push_back(drawn_at_random(row));
   return known;
 }

@@ -43,8 +43,8 @@ struct ActiveResult {
   MeasuringSummary summary;
 };
 
-// The rows of a context with a cost, one for each architecture, and which of them were drawn at random: those
-// of a sampler that nobody chose.
+// The rows of a context with a cost, the one that stands for each architecture, and which of them were drawn
+// at random: those of a sampler that nobody chose.
 struct MeasuredRows {
   std::vector<Measurement> rows;
   Dataset data;

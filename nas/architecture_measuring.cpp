@@ -1,6 +1,7 @@
 #include "nas/architecture_measuring.h"
 
 #include <algorithm>
+#include <map>
 
 #include <nlohmann/json.hpp>
 
@@ -10,6 +11,7 @@
 #include "predictor/agreement.h"
 #include "predictor/conditions.h"
 #include "predictor/machine.h"
+#include "predictor/row_noise.h"
 
 namespace ladarts {
 
@@ -198,10 +200,20 @@ Dataset measured_dataset(const std::vector<Measurement>& rows, const SearchSpace
     require(row.context.space == space.id(), "[measurements] are of space '{}', not of '{}'",
             row.context.space, space.id());
   }
-  for (const Measurement& row : representative_rows(rows)) {
+  std::map<std::string_view, std::vector<Measurement>> replicas;  // the one that stands for them first
+  const std::vector<Measurement> first = representative_rows(rows);
+  for (const Measurement& row : first) replicas[row.architecture].push_back(row);
+  for (const Measurement& row : rows)
+    if (auto& of = replicas[row.architecture]; row.status == "ok" && row.replica != of.front().replica)
+      of.push_back(row);
+  for (const Measurement& row : first) {
+    const NoisyCost cost = combined_cost(replicas[row.architecture]);
     data.features.append(encode(parse_genotype(row.architecture, space), space));
-    data.costs.push_back(row.median);
+    data.costs.push_back(cost.cost);
+    data.relative_noise.push_back(cost.relative_noise);
   }
+  const auto& noise = data.relative_noise;
+  if (std::all_of(noise.begin(), noise.end(), [](double v) { return v == 0; })) data.relative_noise.clear();
   return data;
 }
 

@@ -106,8 +106,9 @@ Measurement new_row(const CostContext& context, const std::string& architecture)
 // The form in which the store names architectures; parse_genotype() reads it.
 std::string architecture_text(const Genotype& genotype, const SearchSpace& space);
 
-// Encodings and costs of the rows that have one. Of an architecture with replicas one counts, see
-// representative_rows(). Throws Error for a row of another space, or rows of different contexts.
+// Encodings, costs and their noise of the rows that have a cost, in the order of representative_rows(): one
+// for each architecture, its replicas as combined_cost() makes one of them. Throws Error for a row of another
+// space, or rows of different contexts.
 Dataset measured_dataset(const std::vector<Measurement>& rows, const SearchSpace& space);
 
 }  // namespace ladarts

@@ -174,6 +174,7 @@ void ExperimentRun::fit() {
     FitOptions options;
     if (e_.model == "paper") options.mlp = MlpOptions::paper();
     options.gp.expansion = structured_features(e_.space);
+    options.keep_stack = e_.model == "stack";
     options.test_fraction = e_.test_fraction;
     options.seed = e_.seed;
     Progress progress("fit", options.mlp.epochs, {.unit = "epoch"});

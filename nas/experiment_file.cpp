@@ -1,13 +1,12 @@
 // The experiment file: reading, checking, and writing as resolved.
 #include <algorithm>
 #include <cmath>
-#include <set>
 
 #include <fmt/ranges.h>
 
 #include "core/error.h"
 #include "nas/experiment.h"
-#include "predictor/mlp.h"
+#include "predictor/fit.h"
 #include "predictor/units.h"
 
 namespace ladarts {
@@ -61,10 +60,13 @@ void require_feasible(const Experiment& e, const std::string& where) {
     require(kept >= kMinRows, "measure.architectures is {}, of which {} are left to fit; {} are needed",
             e.architectures, kept, kMinRows);
     require_valid(e.search);
-    require(
-        e.search.step.term.certainty == 0 || e.model == "gp",
-        "search.certainty is {}, which needs a predictor that knows how certain it is: set fit.model to gp",
-        e.search.step.term.certainty);
+    require(e.model != "stack" || kept >= kMinStackRows,
+            "measure.architectures is {}, of which {} are left to fit; fit.model 'stack' takes {}",
+            e.architectures, kept, kMinStackRows);
+    require(e.search.step.term.certainty == 0 || e.model == "auto" || e.model == "gp" || e.model == "stack",
+            "search.certainty is {}, which needs a predictor that knows how certain it is: set fit.model to "
+            "gp, stack or auto",
+            e.search.step.term.certainty);
     require_valid(e.train);
     if (e.synthetic) {
       require_enough_images(e.search, e.generator.train);
@@ -116,9 +118,9 @@ Experiment read_experiment(const std::filesystem::path& file, const ExperimentOv
   });
   section(fields, "fit", [&](JsonFields& f) {
     e.model = f.get_or("model", e.model);
-    const std::set<std::string> known = {"auto", "gp", "mlp", "paper", "additive"};
-    require(known.count(e.model) > 0, "{}: model '{}' is unknown; use auto, gp, mlp, paper or additive",
-            f.where(), e.model);
+    const auto& known = predictor_models();
+    require(std::find(known.begin(), known.end(), e.model) != known.end(),
+            "{}: model '{}' is unknown; use {}", f.where(), e.model, fmt::join(known, ", "));
     e.test_fraction = f.get_or("test_fraction", e.test_fraction);
   });
   section(fields, "search", [&](JsonFields& f) {

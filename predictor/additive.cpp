@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "ops/linear.h"
+#include "predictor/row_noise.h"
 
 namespace ladarts {
 
@@ -13,18 +14,18 @@ namespace {
 
 constexpr int kFolds = 5;
 
-// Normal equations of the unknowns (coefficients..., intercept), each row weighted by 1 / cost.
+// Normal equations of the unknowns (coefficients..., intercept), each row's relative error weighted.
 struct NormalEquations {
   explicit NormalEquations(int64_t features) : n(features + 1), a(size_t(n * n)), b(static_cast<size_t>(n)) {}
 
-  void add(std::span<const float> row, double cost) {
+  void add(std::span<const float> row, double cost, double weight) {
     nonzero.clear();
     for (size_t j = 0; j < row.size(); ++j)
       if (row[j] != 0) nonzero.emplace_back(int64_t(j), row[j] / cost);
     nonzero.emplace_back(n - 1, 1 / cost);
     for (const auto& [i, x] : nonzero) {
-      for (const auto& [j, y] : nonzero) a[size_t(i * n + j)] += x * y;
-      b[size_t(i)] += x;  // times cost / cost
+      for (const auto& [j, y] : nonzero) a[size_t(i * n + j)] += weight * (x * y);
+      b[size_t(i)] += weight * x;  // times cost / cost
     }
   }
 
@@ -51,25 +52,43 @@ double predict_row(const std::vector<double>& solution, std::span<const float> r
   return y;
 }
 
-NormalEquations equations_of(const Dataset& data, const std::vector<int64_t>& rows) {
+NormalEquations equations_of(const Dataset& data, const std::vector<int64_t>& rows,
+                             const std::vector<double>& weights) {
   NormalEquations equations(data.features.columns);
-  for (const int64_t i : rows) equations.add(data.features.row(i), data.costs[size_t(i)]);
+  for (const int64_t i : rows)
+    equations.add(data.features.row(i), data.costs[size_t(i)], weights.empty() ? 1 : weights[size_t(i)]);
   return equations;
 }
 
-// The ridge with the least cross-validated mean relative error.
-double choose_ridge(const Dataset& data, const AdditiveOptions& options) {
-  if (options.ridges.size() == 1) return options.ridges[0];
+// The ridge with the least cross-validated mean relative error, and the relative residuals with it.
+struct LeftOutFit {
+  double ridge = 0;
+  std::vector<double> residuals;
+};
+LeftOutFit choose_ridge(const Dataset& data, const AdditiveOptions& options,
+                        const std::vector<double>& weights) {
   std::vector<double> error(options.ridges.size());
+  std::vector<std::vector<double>> residuals(error.size(), std::vector<double>(data.costs.size()));
   for (const Split& fold : fold_rows(data, kFolds, options.seed)) {
-    const NormalEquations equations = equations_of(data, fold.train);
+    const NormalEquations equations = equations_of(data, fold.train, weights);
     for (size_t k = 0; k < error.size(); ++k) {
       const std::vector<double> solution = equations.solve(options.ridges[k]);
-      for (const int64_t i : fold.test)
-        error[k] += std::abs(predict_row(solution, data.features.row(i)) / data.costs[size_t(i)] - 1);
+      for (const int64_t i : fold.test) {
+        const double off = predict_row(solution, data.features.row(i)) / data.costs[size_t(i)] - 1;
+        error[k] += std::abs(off) * (weights.empty() ? 1 : std::sqrt(weights[size_t(i)]));
+        residuals[k][size_t(i)] = off;
+      }
     }
   }
-  return options.ridges[size_t(std::min_element(error.begin(), error.end()) - error.begin())];
+  const auto best = size_t(std::min_element(error.begin(), error.end()) - error.begin());
+  return {options.ridges[best], std::move(residuals[best])};
+}
+
+void check_rows(const Dataset& data, const AdditiveOptions& options) {
+  data.check();
+  require(!options.ridges.empty(), "[additive] no ridge to use");
+  require(data.size() >= kFolds, "[additive] {} rows are too few to fit; measure at least {}", data.size(),
+          kFolds);
 }
 
 }  // namespace
@@ -124,16 +143,25 @@ NamedStorages AdditiveRegressor::weights() const {
   return {{"weight", weight_}, {"intercept", intercept_}};
 }
 
+std::vector<double> noise_weights(const Dataset& data, const AdditiveOptions& options) {
+  const std::vector<double>& noise = data.relative_noise;
+  if (std::all_of(noise.begin(), noise.end(), [](double v) { return v == 0; })) return {};
+  check_rows(data, options);
+  const double rest = common_deviation(choose_ridge(data, options, {}).residuals, noise);
+  std::vector<double> weights;
+  for (const double v : noise) weights.push_back(rest * rest / (rest * rest + v * v));
+  return weights;
+}
+
 std::unique_ptr<AdditiveRegressor> fit_additive(const Dataset& data, const AdditiveOptions& options,
                                                 Device device) {
-  data.check();
-  require(!options.ridges.empty(), "[additive] no ridge to use");
-  require(data.size() >= kFolds, "[additive] {} rows are too few to fit; measure at least {}", data.size(),
-          kFolds);
-  const double ridge = choose_ridge(data, options);
+  check_rows(data, options);
+  const std::vector<double> weights = noise_weights(data, options);
+  const double ridge =
+      options.ridges.size() == 1 ? options.ridges[0] : choose_ridge(data, options, weights).ridge;
   std::vector<int64_t> rows;
   for (int64_t i = 0; i < data.size(); ++i) rows.push_back(i);
-  std::vector<double> solution = equations_of(data, rows).solve(ridge);
+  std::vector<double> solution = equations_of(data, rows, weights).solve(ridge);
   const double intercept = solution.back();
   solution.pop_back();
   return std::make_unique<AdditiveRegressor>(solution, intercept, device);

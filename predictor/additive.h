@@ -31,10 +31,15 @@ class AdditiveRegressor : public Regressor {
   Storage intercept_;  // (1)
 };
 
-// Minimises sum_i ((prediction_i - cost_i) / cost_i)^2 + ridge |coefficients|^2: relative errors count. A
-// feature that is zero in every row gets the coefficient 0.
+// Minimises sum_i w_i ((prediction_i - cost_i) / cost_i)^2 + ridge |coefficients|^2: relative errors count. A
+// feature that is zero in every row gets the coefficient 0. w: noise_weights(), or 1 where no noise is known.
 std::unique_ptr<AdditiveRegressor> fit_additive(const Dataset& data, const AdditiveOptions& options = {},
                                                 Device device = {});
+
+// How much each row counts beside the others in a sum of squares, for what is known of its noise: the share
+// of s^2 in s^2 + noise^2, with s what the additive model leaves unexplained beside it. Empty where no row's
+// noise is known.
+std::vector<double> noise_weights(const Dataset& data, const AdditiveOptions& options = {});
 
 // Solves A x = b for a symmetric positive definite A (n, n), row-major, by Cholesky factorisation in place.
 // Throws Error where A is not positive definite.

@@ -24,8 +24,17 @@ Dataset Dataset::subset(std::span<const int64_t> rows) const {
     part.features.append(features.row(i));
     part.costs.push_back(costs[size_t(i)]);
     if (!groups.empty()) part.groups.push_back(groups[size_t(i)]);
+    if (!relative_noise.empty()) part.relative_noise.push_back(relative_noise[size_t(i)]);
   }
   return part;
+}
+
+double Dataset::usual_noise() const {
+  if (relative_noise.empty()) return 0;
+  std::vector<double> v = relative_noise;
+  const auto middle = v.begin() + std::ptrdiff_t(v.size() / 2);
+  std::nth_element(v.begin(), middle, v.end());
+  return *middle;
 }
 
 void Dataset::check() const {
@@ -35,12 +44,18 @@ void Dataset::check() const {
           features.values.size(), costs.size());
   require(groups.empty() || int64_t(groups.size()) == features.rows, "[dataset] {} rows, but {} groups",
           features.rows, groups.size());
+  require(relative_noise.empty() || int64_t(relative_noise.size()) == features.rows,
+          "[dataset] {} rows, but the noise of {}", features.rows, relative_noise.size());
   for (int64_t i = 0; i < features.rows; ++i) {
     const std::span<const float> row = features.row(i);
     require(std::all_of(row.begin(), row.end(), [](float v) { return std::isfinite(v); }),
             "[dataset] row {} has a feature that is not finite", i);
     require(std::isfinite(costs[size_t(i)]) && costs[size_t(i)] > 0,
             "[dataset] row {} has cost {}; costs must be positive", i, costs[size_t(i)]);
+    require(relative_noise.empty() ||
+                (std::isfinite(relative_noise[size_t(i)]) && relative_noise[size_t(i)] >= 0),
+            "[dataset] row {} has the relative noise {}; it must not be negative", i,
+            relative_noise[size_t(i)]);
   }
 }
 

@@ -23,11 +23,15 @@ struct Dataset {
   // Rows of one group never fall on both sides of a split: several measurements of one architecture, or
   // architectures that are the same network. Empty: every row is its own group.
   std::vector<int64_t> groups;
+  // Standard deviation of each row's cost relative to it, as known from how it was measured
+  // (predictor/row_noise.h); 0 where nothing is known. Empty: of no row.
+  std::vector<double> relative_noise;
 
   int64_t size() const { return features.rows; }
+  double usual_noise() const;  // median of relative_noise; 0 where that is empty
   Dataset subset(std::span<const int64_t> rows) const;
   // Throws Error naming the row: lengths that differ, a feature that is not finite, a cost that is not
-  // positive.
+  // positive, a noise that is negative or not finite.
   void check() const;
 };
 

@@ -47,8 +47,11 @@ LeftOut predict_left_out(const Dataset& data, std::span<const uint8_t> drawn, co
     const Dataset left = data.subset(test);
     for (const double cost : model->predict(left.features)) result.predicted.push_back(cost);
     result.measured.insert(result.measured.end(), left.costs.begin(), left.costs.end());
+    result.relative_noise.insert(result.relative_noise.end(), left.relative_noise.begin(),
+                                 left.relative_noise.end());
     if (model->gives_deviation())
-      for (const CostDistribution& d : model->distribution(left.features)) result.distributions.push_back(d);
+      for (const CostDistribution& d : of_rows(model->distribution(left.features), left, data.usual_noise()))
+        result.distributions.push_back(d);
   }
   return result;
 }

@@ -18,7 +18,8 @@ using FitModel = std::function<std::unique_ptr<Regressor>(const Dataset&)>;
 
 struct LeftOut {
   std::vector<double> predicted, measured;
-  std::vector<CostDistribution> distributions;  // empty where the model gives none
+  std::vector<CostDistribution> distributions;  // of_rows(); empty where the model gives none
+  std::vector<double> relative_noise = {};      // of the measured; empty where not known
 };
 
 inline constexpr int kDrawnFolds = 10;  // or one for each drawn row where there are fewer

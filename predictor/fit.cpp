@@ -1,5 +1,7 @@
 #include "predictor/fit.h"
 
+#include <fmt/ranges.h>
+
 #include <chrono>
 #include <cmath>
 #include <nlohmann/json.hpp>
@@ -19,6 +21,7 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
 void to_json(nlohmann::json& j, const FitReport& r) {
   j = {{"n_train", r.n_train},   {"n_test", r.n_test},           {"mlp", r.mlp},
        {"additive", r.additive}, {"mlp_seconds", r.mlp_seconds}, {"additive_seconds", r.additive_seconds}};
+  if (r.held_out_noise > 0) j["held_out_noise"] = r.held_out_noise;
   if (r.transfer) {
     j["transfer"] = *r.transfer;
     j["transfer_within_one_deviation"] = r.transfer_calibration->within_one;
@@ -45,6 +48,7 @@ void from_json(const nlohmann::json& j, FitReport& r) {
   j.at("additive").get_to(r.additive);
   j.at("mlp_seconds").get_to(r.mlp_seconds);
   j.at("additive_seconds").get_to(r.additive_seconds);
+  r.held_out_noise = j.value("held_out_noise", 0.0);
   if (j.contains("transfer")) {
     r.transfer = j.at("transfer").get<ErrorReport>();
     r.transfer_calibration = {j.at("transfer_within_one_deviation").get<double>(),
@@ -61,6 +65,13 @@ void from_json(const nlohmann::json& j, FitReport& r) {
   j.at("gp_seconds").get_to(r.gp_seconds);
   r.gp_calibration = {j.at("gp_within_one_deviation").get<double>(),
                       j.at("gp_within_two_deviations").get<double>()};
+}
+
+double mean_noise(std::span<const double> relative_noise) {
+  constexpr double kMeanOfNormal = 0.797885;  // of |x|
+  double sum = 0;
+  for (const double noise : relative_noise) sum += noise;
+  return relative_noise.empty() ? 0 : kMeanOfNormal * sum / double(relative_noise.size());
 }
 
 const ErrorReport& FitReport::of(std::string_view kind) const {
@@ -86,17 +97,21 @@ Calibration calibration(std::span<const CostDistribution> predicted, std::span<c
   return c;
 }
 
+const std::vector<std::string>& predictor_models() {
+  static const std::vector<std::string> names = {"auto", "gp", "stack", "mlp", "paper", "additive"};
+  return names;
+}
+
 const Regressor& FitResult::model(std::string_view name) const {
   if (name == "additive") return *additive;
   if (name == "mlp" || name == "paper") return *mlp;
-  if (name == "auto") return stack ? static_cast<const Regressor&>(*stack) : *gp;
+  if (name == "auto") return stack_is_better ? static_cast<const Regressor&>(*stack) : *gp;
   if (name == "stack") {
-    require(stack != nullptr,
-            "[fit] no stack: the Gaussian process is as good on these rows, or there are fewer than {}",
-            kMinStackRows);
+    require(stack != nullptr, "[fit] no stack: it takes {} architectures beside those held out, there are {}",
+            kMinStackRows, report.n_train);
     return *stack;
   }
-  require(name == "gp", "[fit] unknown model '{}'; known are auto, gp, stack, mlp, paper and additive", name);
+  require(name == "gp", "[fit] unknown model '{}'; known are {}", name, fmt::join(predictor_models(), ", "));
   return *gp;
 }
 
@@ -112,6 +127,10 @@ FitResult fit_predictors(const Dataset& data, const FitOptions& options, Device 
   FitResult result;
   result.report.n_train = train.size();
   result.report.n_test = test.size();
+  result.report.held_out_noise = mean_noise(test.relative_noise);
+  const auto certainty = [&](const Regressor& model) {
+    return calibration(of_rows(model.distribution(test.features), test, train.usual_noise()), test.costs);
+  };
   auto start = std::chrono::steady_clock::now();
   result.additive = fit_additive(train, additive, device);
   result.report.additive_seconds = seconds_since(start);
@@ -125,16 +144,17 @@ FitResult fit_predictors(const Dataset& data, const FitOptions& options, Device 
   FittedGp fitted_gp = fit_gp_leaving_out(train, gp, device);
   result.report.gp_seconds = seconds_since(start);
   result.report.gp = error_report(fitted_gp.model->predict(test.features), test.costs);
-  result.report.gp_calibration = calibration(fitted_gp.model->distribution(test.features), test.costs);
+  result.report.gp_calibration = certainty(*fitted_gp.model);
   result.gp = fit_gp(data, gp, device);
   if (mlp.members < 2 || train.size() < kMinStackRows) return result;
 
   start = std::chrono::steady_clock::now();
   const FittedStack stack = fit_stack(train, fitted_mlp, gp, device);
-  if (!is_better(stack, fitted_gp)) return result;
+  result.stack_is_better = is_better(stack, fitted_gp);
+  if (!result.stack_is_better && !options.keep_stack) return result;
   result.report.stack_seconds = seconds_since(start);
   result.report.stack = error_report(stack.model->predict(test.features), test.costs);
-  result.report.stack_calibration = calibration(stack.model->distribution(test.features), test.costs);
+  result.report.stack_calibration = certainty(*stack.model);
   if (options.mlp.progress)  // told of one fit from beginning to end, it can still interrupt this one
     mlp.progress = [&](int, int epochs, double error) { options.mlp.progress(epochs, epochs, error); };
   result.stack = fit_stack(data, fit_mlp_leaving_out(data, mlp, device), gp, device).model;
@@ -162,12 +182,17 @@ TransferResult fit_from(const Dataset& data, const std::vector<std::shared_ptr<c
     append(by_transfer, *with);
     append(by_gp, *without);
     append(by_additive, *fit_additive(train, additive, device));
-    for (const CostDistribution& d : with->distribution(test.features)) transfer_distribution.push_back(d);
-    for (const CostDistribution& d : without->distribution(test.features)) gp_distribution.push_back(d);
+    const auto distribution = [&](std::vector<CostDistribution>& all, const Regressor& r) {
+      const auto part = of_rows(r.distribution(test.features), test, train.usual_noise());
+      all.insert(all.end(), part.begin(), part.end());
+    };
+    distribution(transfer_distribution, *with);
+    distribution(gp_distribution, *without);
     costs.insert(costs.end(), test.costs.begin(), test.costs.end());
   }
   TransferResult result;
   result.report.n_train = result.report.n_test = data.size();
+  result.report.held_out_noise = mean_noise(data.relative_noise);
   result.report.transfer = error_report(by_transfer, costs);
   result.report.transfer_calibration = calibration(transfer_distribution, costs);
   result.report.gp = error_report(by_gp, costs);

@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -19,14 +20,21 @@ struct FitOptions {
   uint64_t seed = 0;  // of the split and of the training
   MlpOptions mlp;     // its seed is replaced by the one above
   AdditiveOptions additive;
-  GpOptions gp;  // its seed too
+  GpOptions gp;             // its seed too
+  bool keep_stack = false;  // of kMinStackRows rows, where the Gaussian process is as good, too
 };
+
+// What a user may ask for: "auto", "gp", "stack", "mlp", "paper", "additive".
+const std::vector<std::string>& predictor_models();
 
 // How often a cost lies within so many of its predicted deviations; of a normal distribution .683 and .954.
 struct Calibration {
   double within_one = 0, within_two = 0;  // shares of the held-out rows
 };
 Calibration calibration(std::span<const CostDistribution> predicted, std::span<const double> measured);
+
+// Mean of |cost - real cost| / cost for costs of this relative noise, which is taken for normal; 0 for none.
+double mean_noise(std::span<const double> relative_noise);
 
 struct FitReport {
   int64_t n_train = 0, n_test = 0;
@@ -38,6 +46,9 @@ struct FitReport {
   std::optional<ErrorReport>
       transfer;  // of fit_from(); then all errors are of cross-validation, and mlp is empty
   std::optional<Calibration> transfer_calibration;
+  // What the held-out measurements are off by themselves, mean relative, as known from how they were
+  // measured: no model's error on them can be below. 0: not known.
+  double held_out_noise = 0;
   double mlp_seconds = 0, additive_seconds = 0, gp_seconds = 0;
   double stack_seconds = 0;  // beside the MLP's; of the choice too
 
@@ -53,11 +64,13 @@ struct FitResult {
   std::unique_ptr<AdditiveRegressor> additive;
   // Fitted again on all rows after the report: they need no held-out rows to know where to stop.
   std::unique_ptr<GpRegressor> gp;
-  std::unique_ptr<StackRegressor> stack;  // null where the Gaussian process is as good
+  // Null for few rows and, unless options.keep_stack, where the Gaussian process is as good.
+  std::unique_ptr<StackRegressor> stack;
+  bool stack_is_better = false;
   FitReport report;
 
-  // "auto" (fit_default()'s: the stack where there is one, else the Gaussian process), "gp", "stack", "mlp",
-  // "paper" or "additive". Throws Error for a stack where there is none.
+  // One of predictor_models(); "auto" is fit_default()'s: the stack where it is better, else the Gaussian
+  // process. Throws Error for a stack where there is none.
   const Regressor& model(std::string_view name) const;
 };
 

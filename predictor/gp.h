@@ -97,7 +97,8 @@ std::unique_ptr<GpRegressor> make_gp(const nlohmann::json& configuration, Device
 
 struct FittedGp {
   std::unique_ptr<GpRegressor> model;
-  double left_out_error = 0;  // mean relative error of its rows, each predicted from the others
+  // Mean relative error of its rows, each predicted from the others; of each row at most 1.
+  double left_out_error = 0;
 };
 
 // The same data and options give the same bits for any number of threads. Throws Error for fewer than

@@ -33,7 +33,7 @@ double held_out_stretch(const Dataset& data, const GpOptions& options) {
     const Dataset test = data.subset(split.test);
     if (int64_t(split.train.size()) < kMinGpRows) return 1;
     const auto model = fit_gp(data.subset(split.train), inner);
-    const std::vector<CostDistribution> predicted = model->distribution(test.features);
+    const auto predicted = of_rows(model->distribution(test.features), test, data.usual_noise());
     for (size_t i = 0; i < predicted.size(); ++i)
       off.push_back(std::abs(test.costs[i] - predicted[i].mean) / std::max(predicted[i].deviation, 1e-30));
   }

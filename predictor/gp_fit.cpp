@@ -13,7 +13,10 @@ namespace ladarts {
 
 namespace {
 
-constexpr double kLowestPilot = 0.05;       // of the median cost: a prediction below is no base of a weight
+constexpr double kLowestPilot = 0.05;  // of the median cost: a prediction below is no base of a weight
+// A row predicted to be many times what it costs says nothing of a factor, nor of which model is better: a
+// few architectures that cost a thousandth of the others would decide both alone.
+constexpr double kMostWeight = 2, kMostError = 1;
 constexpr double kMedianChiSquare = 0.455;  // of one degree of freedom
 
 double quantile(std::vector<double> v, double share) {
@@ -23,13 +26,14 @@ double quantile(std::vector<double> v, double share) {
 }
 
 // The factor on `predicted` with the least mean |factor * predicted / cost - 1|: a median of the ratios that
-// weighs each by predicted / cost.
-double best_factor(const std::vector<double>& predicted, const std::vector<double>& costs) {
+// weighs each by predicted / cost, at most kMostWeight, and by how far it is trusted.
+double best_factor(const std::vector<double>& predicted, const std::vector<double>& costs,
+                   const std::vector<double>& trust) {
   std::vector<std::pair<double, double>> ratios;
   double total = 0, below = 0;
   for (size_t i = 0; i < costs.size(); ++i) {
     if (predicted[i] <= 0) continue;
-    ratios.emplace_back(costs[i] / predicted[i], predicted[i] / costs[i]);
+    ratios.emplace_back(costs[i] / predicted[i], trust[i] * std::min(predicted[i] / costs[i], kMostWeight));
     total += ratios.back().second;
   }
   std::sort(ratios.begin(), ratios.end());
@@ -62,31 +66,34 @@ Standard standardisation(const FeatureMatrix& x, std::span<const int64_t> groups
   return s;
 }
 
+}  // namespace
+
 // Rows of one fit: standardised features and what is known of their costs.
-struct Rows {
+struct GpRows {
   std::vector<double> x;      // (n, F)
   std::vector<double> costs;  // relative to the median
+  std::vector<double> noise;  // standard deviation of each cost, relative to it; empty: not known
   int64_t n = 0;
 };
-
-}  // namespace
 
 // One link's model of some rows.
 class GpFit {
  public:
-  GpFit(const Rows& rows, std::span<const int64_t> groups, CostLink link, ThreadPool& pool)
+  GpFit(const GpRows& rows, std::span<const int64_t> groups, CostLink link, ThreadPool& pool)
       : rows_(rows),
         groups_(groups.begin(), groups.end()),
         link_(link),
         pool_(pool),
         constants_(GpConstants::typical(groups.size())),
-        weights_(size_t(rows.n), 1.0) {}
+        weights_(size_t(rows.n), 1.0),
+        own_z_(rows.noise.size()) {}
 
   void set_constants(const GpConstants& c) { constants_ = c; }
   const GpConstants& constants() const { return constants_; }
 
   // The noise of a measurement is in proportion to its cost: with a linear link a row's depends on the cost,
   // of which `pilot` is an idea. Rows far from `left_out`, what the others say of them, are trusted less.
+  // What is known of a row's own noise comes on top of that which all rows share.
   void set_weights(const std::vector<double>& pilot, double freedom = 0) {
     std::vector<double> robust(weights_.size(), 1.0);
     if (freedom > 0) {
@@ -102,35 +109,31 @@ class GpFit {
     for (size_t i = 0; i < weights_.size(); ++i) {
       const double p = link_ == CostLink::linear ? std::max(pilot[i], kLowestPilot) : 1.0;
       weights_[i] = p * p * robust[i];
+      if (!own_z_.empty()) own_z_[i] = p * p * robust[i] * rows_.noise[i] * rows_.noise[i];
     }
     mean_weight_ = std::accumulate(weights_.begin(), weights_.end(), 0.0) / double(weights_.size());
     for (double& w : weights_) w /= mean_weight_;
-    double total = 0;
-    mean_ = 0;
-    for (size_t i = 0; i < weights_.size(); ++i) {
-      mean_ += z_of(rows_.costs[i]) / weights_[i];
-      total += 1 / weights_[i];
+    standardise(weights_);
+    if (!own_z_.empty()) {  // again, with what the own noise is beside the common
+      std::vector<double> all = weights_;
+      for (size_t i = 0; i < all.size(); ++i) all[i] += own_z_[i] / (constants_.noise() * size_ * size_);
+      standardise(all);
     }
-    mean_ /= total;
-    double square = 0;
-    for (size_t i = 0; i < weights_.size(); ++i) {
-      const double off = z_of(rows_.costs[i]) - mean_;
-      square += off * off / weights_[i];
-    }
-    size_ = std::sqrt(square / total) + 1e-9;
     targets_.clear();
     for (const double cost : rows_.costs) targets_.push_back((z_of(cost) - mean_) / size_);
+    own_.clear();
+    for (const double variance : own_z_) own_.push_back(variance / (size_ * size_));
   }
 
   void tune(const GpTuning& tuning, int iterations) {
-    constants_ = tuning.tune(constants_, targets_, weights_, iterations);
+    constants_ = tuning.tune(constants_, targets_, {.relative = weights_, .own = own_}, iterations);
   }
 
   // Conditions on all rows; what each would be predicted to be without it follows from the inverse.
   void condition() {
     std::vector<double> k = kernel().covariance(rows_.x, rows_.n, rows_.x, rows_.n, pool_);
     const auto n = size_t(rows_.n);
-    for (size_t i = 0; i < n; ++i) k[i * n + i] += constants_.noise() * weights_[i] + kGpJitter;
+    for (size_t i = 0; i < n; ++i) k[i * n + i] += noise_of(i);
     require(dense::cholesky(k, rows_.n, pool_), "[gp] the covariance of the rows is not positive definite");
     alpha_ = targets_;
     dense::solve(k, rows_.n, alpha_);
@@ -156,15 +159,18 @@ class GpFit {
   // A factor for the metric that counts, drawn to 1 where there are few rows.
   double factor() const {
     const double n = double(rows_.n);
-    return std::exp(std::log(best_factor(left_out(), rows_.costs)) * n / (n + 20));
+    return std::exp(std::log(best_factor(left_out(), rows_.costs, trust())) * n / (n + 20));
   }
 
   double left_out_error() const {
     const double f = factor();
-    const std::vector<double> predicted = left_out();
-    double sum = 0;
-    for (size_t i = 0; i < predicted.size(); ++i) sum += std::abs(f * predicted[i] / rows_.costs[i] - 1);
-    return sum / double(predicted.size());
+    const std::vector<double> predicted = left_out(), trusted = trust();
+    double sum = 0, total = 0;
+    for (size_t i = 0; i < predicted.size(); ++i) {
+      sum += trusted[i] * std::min(std::abs(f * predicted[i] / rows_.costs[i] - 1), kMostError);
+      total += trusted[i];
+    }
+    return sum / total;
   }
 
   // `unit`: the cost that counts as 1 in the rows. `stretch`: of deviations, beside their own calibration.
@@ -181,7 +187,7 @@ class GpFit {
     for (size_t i = 0; i < n; ++i) {
       bias += out * alpha_[i];
       smooth[i] = out * alpha_[i] * k.rbf;
-      noise[i] = constants_.noise() * weights_[i] + kGpJitter;
+      noise[i] = noise_of(i);
       for (size_t j = 0; j < f; ++j) linear[j] += out * alpha_[i] * k.linear[j] * rows_.x[i * f + j];
     }
     for (size_t j = 0; j < f; ++j) {
@@ -203,14 +209,51 @@ class GpFit {
     c[GpRegressor::mean_bias] = bias;
     c[GpRegressor::rbf] = k.rbf;
     c[GpRegressor::deviation] = out * stretch * calibration();
-    c[GpRegressor::new_noise] =
-        constants_.noise() / mean_weight_ / (link_ == CostLink::linear ? cost_unit * cost_unit : 1.0);
+    c[GpRegressor::new_noise] = new_noise() / (link_ == CostLink::linear ? cost_unit * cost_unit : 1.0);
     fill(model->constants_, c);
     return model;
   }
 
  private:
   double z_of(double cost) const { return link_ == CostLink::log ? std::log(cost) : cost; }
+
+  // Mean and size of z over the rows, each weighted by 1 / its relative variance.
+  void standardise(const std::vector<double>& relative) {
+    double total = 0;
+    mean_ = 0;
+    for (size_t i = 0; i < relative.size(); ++i) {
+      mean_ += z_of(rows_.costs[i]) / relative[i];
+      total += 1 / relative[i];
+    }
+    mean_ /= total;
+    double square = 0;
+    for (size_t i = 0; i < relative.size(); ++i) {
+      const double off = z_of(rows_.costs[i]) - mean_;
+      square += off * off / relative[i];
+    }
+    size_ = std::sqrt(square / total) + 1e-9;
+  }
+
+  double noise_of(size_t i) const {  // variance of target i beside the covariance
+    const double common = constants_.noise() * weights_[i] + kGpJitter;
+    return own_.empty() ? common : common + own_[i];
+  }
+
+  // Of a new measurement, at the cost 1: as noisy as most of the rows.
+  double new_noise() const {
+    const double common = constants_.noise() / mean_weight_;
+    if (rows_.noise.empty()) return common;
+    const double own = quantile(rows_.noise, 0.5) / size_;  // Dataset::usual_noise
+    return common + own * own;
+  }
+
+  // How much of what a row is off its left-out prediction may be the model's: 1 without own noise.
+  std::vector<double> trust() const {
+    std::vector<double> shares(size_t(rows_.n), 1.0);
+    for (size_t i = 0; i < own_z_.size(); ++i)
+      shares[i] = std::max(1 - own_z_[i] / left_out_variance_[i], 1e-6);
+    return shares;
+  }
 
   GpKernel kernel() const {
     GpKernel k;
@@ -228,38 +271,44 @@ class GpFit {
     std::vector<double> off;
     for (size_t i = 0; i < left_out_z_.size(); ++i) {
       // As a new measurement's: a row that is trusted less has not more noise for the reader.
-      const double usual =
-          constants_.noise() * size_ * size_ *
-          (link_ == CostLink::linear ? std::pow(std::max(left_out_z_[i], kLowestPilot), 2) : 1.0) /
-          mean_weight_;
-      const double own = constants_.noise() * size_ * size_ * weights_[i];
+      const double scale =
+          link_ == CostLink::linear ? std::pow(std::max(left_out_z_[i], kLowestPilot), 2) : 1.0;
+      double usual = constants_.noise() * size_ * size_ * scale / mean_weight_;
+      double own = constants_.noise() * size_ * size_ * weights_[i];
+      if (!own_z_.empty()) {
+        usual += rows_.noise[i] * rows_.noise[i] * scale;
+        own += own_z_[i];
+      }
       const double variance = std::max(left_out_variance_[i] - own, 0.0) + usual;
       off.push_back(std::abs(z_of(rows_.costs[i]) - left_out_z_[i]) / std::sqrt(std::max(variance, 1e-30)));
     }
     return std::clamp(quantile(off, 0.683), 0.2, 5.0);
   }
 
-  const Rows& rows_;
+  const GpRows& rows_;
   std::vector<int64_t> groups_;
   CostLink link_;
   ThreadPool& pool_;
   GpConstants constants_;
-  std::vector<double> weights_;  // relative noise of each row, mean 1
+  std::vector<double> weights_;      // relative size of each row's share of the common noise, mean 1
+  std::vector<double> own_z_, own_;  // variance of each row's own noise, of z and of a target; or empty
   double mean_weight_ = 1, mean_ = 0, size_ = 1;
   std::vector<double> targets_, alpha_, left_out_z_, left_out_variance_;
 };
 
 namespace {
 
-Rows rows_of(const FeatureMatrix& x, const std::vector<double>& costs, const Standard& s, double unit) {
-  Rows rows;
+GpRows rows_of(const Dataset& data, const Standard& s, double unit) {
+  const FeatureMatrix& x = data.features;
+  GpRows rows;
   rows.n = x.rows;
+  rows.noise = data.relative_noise;
   for (int64_t i = 0; i < x.rows; ++i) {
     for (size_t k = 0; k < size_t(x.columns); ++k)
       // Rounded as the model keeps it.
       rows.x.push_back(
           double(float((double(x.row(i)[k]) - double(float(s.shift[k]))) * double(float(s.scale[k])))));
-    rows.costs.push_back(costs[size_t(i)] / unit);
+    rows.costs.push_back(data.costs[size_t(i)] / unit);
   }
   return rows;
 }
@@ -286,12 +335,11 @@ FittedGp fit_gp_leaving_out(const Dataset& all, const GpOptions& options, Device
   const Dataset data = some_rows(all, options.most_rows, options.seed, 72);
   const FeatureExpansion expansion =
       options.expansion.inputs > 0 ? options.expansion : FeatureExpansion::identity(data.features.columns);
-  const FeatureMatrix expanded = expansion.apply(data.features);
-  const Standard standard = standardisation(expanded, expansion.groups);
+  const Dataset expanded{expansion.apply(data.features), data.costs, {}, data.relative_noise};
+  const Standard standard = standardisation(expanded.features, expansion.groups);
   const double unit = quantile(data.costs, 0.5);
-  const Rows rows = rows_of(expanded, data.costs, standard, unit);
-  const Dataset part_data = some_rows({expanded, data.costs, {}}, options.tuning_rows, options.seed, 71);
-  const Rows part = rows_of(part_data.features, part_data.costs, standard, unit);
+  const GpRows rows = rows_of(expanded, standard, unit);
+  const GpRows part = rows_of(some_rows(expanded, options.tuning_rows, options.seed, 71), standard, unit);
   ThreadPool& pool = ThreadPool::global();
   const GpTuning tuning(part.x, part.n, expansion.groups, pool);
   const int steps = 2 * (options.robust_rounds + 1) + options.robust_rounds + 1;

@@ -70,7 +70,7 @@ GpTuning::GpTuning(const std::vector<double>& x, int64_t n, std::span<const int6
 }
 
 double GpTuning::objective(const std::vector<double>& constants, std::span<const double> targets,
-                           std::span<const double> relative_noise, std::vector<double>& gradient) const {
+                           const Noise& noise, std::vector<double>& gradient) const {
   const GpConstants c{constants};
   const size_t groups = products_.size(), n = size_t(n_);
   std::vector<double> k(n * n), smooth(n * n);
@@ -87,7 +87,8 @@ double GpTuning::objective(const std::vector<double>& constants, std::span<const
     }
     const double r = c.rbf();
     for (size_t j = 0; j < n; ++j) k_row[j] += s_row[j] = r * std::exp(s_row[j]);
-    k_row[row] += c.noise() * relative_noise[size_t(row)] + kGpJitter;
+    k_row[row] += c.noise() * noise.relative[size_t(row)] + kGpJitter;
+    if (!noise.own.empty()) k_row[row] += noise.own[size_t(row)];
   });
   if (!dense::cholesky(k, n_, pool_)) return std::numeric_limits<double>::infinity();
   std::vector<double> alpha(targets.begin(), targets.end());
@@ -107,7 +108,7 @@ double GpTuning::objective(const std::vector<double>& constants, std::span<const
       const double* p = products_[g].data() + row * n_;
       for (size_t j = 0; j < n; ++j) sum[g] += weight[j] * p[j];
     }
-    sum[2 * groups + 1] = weight[size_t(row)] * relative_noise[size_t(row)];
+    sum[2 * groups + 1] = weight[size_t(row)] * noise.relative[size_t(row)];
     for (size_t j = 0; j < n; ++j) sum[groups] += weight[j] *= smooth[size_t(row) * n + j];
     for (size_t g = 0; g < groups; ++g) {
       const double* d = distances_[g].data() + row * n_;
@@ -132,12 +133,11 @@ double GpTuning::objective(const std::vector<double>& constants, std::span<const
   return value;
 }
 
-GpConstants GpTuning::tune(const GpConstants& start, std::span<const double> targets,
-                           std::span<const double> relative_noise, int iterations) const {
-  return {
-      minimise([&](const std::vector<double>& c,
-                   std::vector<double>& gradient) { return objective(c, targets, relative_noise, gradient); },
-               start.values, {.iterations = iterations})};
+GpConstants GpTuning::tune(const GpConstants& start, std::span<const double> targets, const Noise& noise,
+                           int iterations) const {
+  return {minimise([&](const std::vector<double>& c,
+                       std::vector<double>& gradient) { return objective(c, targets, noise, gradient); },
+                   start.values, {.iterations = iterations})};
 }
 
 }  // namespace ladarts

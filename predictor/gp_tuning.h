@@ -25,11 +25,16 @@ class GpTuning {
   // Standardised features x (n, F) in consecutive groups.
   GpTuning(const std::vector<double>& x, int64_t n, std::span<const int64_t> groups, ThreadPool& pool);
 
-  // -log p(targets | constants) - log prior, and its gradient. Row i's noise is noise() * relative_noise[i].
-  double objective(const std::vector<double>& constants, std::span<const double> targets,
-                   std::span<const double> relative_noise, std::vector<double>& gradient) const;
-  GpConstants tune(const GpConstants& start, std::span<const double> targets,
-                   std::span<const double> relative_noise, int iterations) const;
+  // What varies beside the covariance: row i's variance is noise() * relative[i] + own[i].
+  struct Noise {
+    std::span<const double> relative;
+    std::span<const double> own = {};  // of the targets; empty: none
+  };
+  // -log p(targets | constants) - log prior, and its gradient.
+  double objective(const std::vector<double>& constants, std::span<const double> targets, const Noise& noise,
+                   std::vector<double>& gradient) const;
+  GpConstants tune(const GpConstants& start, std::span<const double> targets, const Noise& noise,
+                   int iterations) const;
 
  private:
   int64_t n_;

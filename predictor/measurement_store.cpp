@@ -2,85 +2,16 @@
 
 #include <variant>
 
-#include "core/clock.h"
 #include "core/error.h"
 #include "predictor/machine.h"
-#include "predictor/sqlite.h"
+#include "predictor/store_columns.h"
 #include "predictor/store_schema.h"
 
 namespace ladarts {
 
 namespace {
 
-constexpr const char* kContextColumns =
-    "metric, unit, space, network, batch, image_size, device, device_kind, threads, precision, isa, "
-    "library_version";
-constexpr int kContextColumnCount = 12;
-
-constexpr const char* kRowColumns =
-    "architecture, replica, median, relative_spread, min, mean, repeats, warmup_runs, disturbed_runs, "
-    "noisy, status, seed, sample_index, commit_id, governor, clock_mhz, hostname, utc_time, details";
-constexpr const char* kRowColumnsOfVersion1 =
-    "architecture, replica, median, relative_spread, min, mean, repeats, warmup_runs, disturbed_runs, "
-    "noisy, status, seed, sample_index, commit_id, governor, clock_mhz, hostname, utc_time, '{}'";
-
-void bind_context(sqlite::Statement& s, const CostContext& c) {
-  s.bind(0, c.metric).bind(1, c.unit).bind(2, c.space).bind(3, c.network);
-  s.bind(4, c.batch).bind(5, c.image_size).bind(6, c.device).bind(7, c.device_kind);
-  s.bind(8, c.threads).bind(9, c.precision).bind(10, c.isa).bind(11, c.library_version);
-}
-
-CostContext read_context(const sqlite::Statement& s, int first) {
-  CostContext c;
-  c.metric = s.text(first);
-  c.unit = s.text(first + 1);
-  c.space = s.text(first + 2);
-  c.network = s.text(first + 3);
-  c.batch = int(s.integer(first + 4));
-  c.image_size = int(s.integer(first + 5));
-  c.device = s.text(first + 6);
-  c.device_kind = s.text(first + 7);
-  c.threads = int(s.integer(first + 8));
-  c.precision = s.text(first + 9);
-  c.isa = s.text(first + 10);
-  c.library_version = s.text(first + 11);
-  return c;
-}
-
-void bind_row(sqlite::Statement& s, int64_t context_id, const Measurement& m) {
-  s.bind(0, context_id).bind(1, m.architecture).bind(2, m.replica);
-  s.bind(3, m.median).bind(4, m.relative_spread).bind(5, m.min).bind(6, m.mean);
-  s.bind(7, m.repeats).bind(8, m.warmup_runs).bind(9, m.disturbed_runs);
-  s.bind(10, int64_t(m.noisy)).bind(11, m.status);
-  s.bind(12, int64_t(m.seed)).bind(13, m.sample_index);
-  s.bind(14, m.commit).bind(15, m.governor).bind(16, m.clock_mhz).bind(17, m.hostname);
-  s.bind(18, m.utc_time.empty() ? utc_now() : m.utc_time).bind(19, m.details);
-}
-
-Measurement read_row(const sqlite::Statement& s, int first) {
-  Measurement m;
-  m.id = s.integer(first);
-  m.architecture = s.text(first + 1);
-  m.replica = int(s.integer(first + 2));
-  m.median = s.real(first + 3);
-  m.relative_spread = s.real(first + 4);
-  m.min = s.real(first + 5);
-  m.mean = s.real(first + 6);
-  m.repeats = int(s.integer(first + 7));
-  m.warmup_runs = int(s.integer(first + 8));
-  m.disturbed_runs = int(s.integer(first + 9));
-  m.noisy = s.integer(first + 10) != 0;
-  m.status = s.text(first + 11);
-  m.seed = uint64_t(s.integer(first + 12));
-  m.sample_index = s.integer(first + 13);
-  m.commit = s.text(first + 14);
-  m.governor = s.text(first + 15);
-  m.clock_mhz = s.real(first + 16);
-  m.hostname = s.text(first + 17);
-  m.utc_time = s.text(first + 18);
-  m.details = s.text(first + 19);
-  return m;
-}
+using namespace store_columns;
 
 // A WHERE clause with its parameters, from the fields of a filter that are set.
 class Where {
@@ -140,23 +71,6 @@ class Where {
   std::vector<std::variant<int64_t, std::string>> values_;
 };
 
-// The id of a context's row, which is made where there is none.
-int64_t context_id(sqlite::Database& db, const CostContext& context) {
-  sqlite::Statement add(db, fmt::format("INSERT INTO contexts ({}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?) "
-                                        "ON CONFLICT DO NOTHING",
-                                        kContextColumns));
-  bind_context(add, context);
-  add.step();
-  sqlite::Statement find(
-      db,
-      "SELECT id FROM contexts WHERE metric=? AND unit=? AND space=? AND network=? AND batch=? AND "
-      "image_size=? AND device=? AND device_kind=? AND threads=? AND precision=? AND isa=? AND "
-      "library_version=?");
-  bind_context(find, context);
-  LADARTS_CHECK(find.step());
-  return find.integer(0);
-}
-
 }  // namespace
 
 MeasurementStore::MeasurementStore(const std::filesystem::path& path, Access access, int busy_timeout_ms)
@@ -212,7 +126,7 @@ int64_t MeasurementStore::insert_all(std::span<const Measurement> rows) {
                                           "excluded.clock_mhz, excluded.hostname, excluded.utc_time, "
                                           "excluded.details) "
                                           "WHERE measurements.status <> 'ok'",
-                                          kRowColumns));
+                                          kRow));
   int64_t added = 0, id = 0, done = 0;
   const CostContext* context = nullptr;
   for (const Measurement& row : rows) {
@@ -238,18 +152,6 @@ int64_t MeasurementStore::remove(const MeasurementFilter& filter) {
   return removed;
 }
 
-void MeasurementStore::rewrite(
-    const std::function<std::vector<Measurement>(std::vector<Measurement>)>& change) {
-  sqlite::Transaction transaction(*db_);
-  const std::vector<Measurement> changed = change(rows());
-  db_->exec("DELETE FROM measurements; DELETE FROM contexts");
-  const int64_t added = insert_all(changed);
-  require(added == int64_t(changed.size()),
-          "[store] '{}': {} of {} rows share context, architecture and replica", path_.string(),
-          int64_t(changed.size()) - added, changed.size());
-  transaction.commit();
-}
-
 std::vector<Measurement> MeasurementStore::rows(const MeasurementFilter& filter) const {
   return rows(filter, RowOrder{});
 }
@@ -260,15 +162,15 @@ std::vector<Measurement> MeasurementStore::rows(const MeasurementFilter& filter,
   static constexpr const char* kColumns[] = {"sample_index", "median", "relative_spread", "utc_time",
                                              "architecture"};
   const char* direction = order.descending ? "DESC" : "ASC";
-  const char* columns = schema_ == 1 ? kRowColumnsOfVersion1 : kRowColumns;
+  const char* columns = schema_ == 1 ? kRowOfVersion1 : kRow;
   sqlite::Statement s(
-      *db_, where.select(fmt::format("{}, measurements.id, {}", kContextColumns, columns),
+      *db_, where.select(fmt::format("{}, measurements.id, {}", kContext, columns),
                          fmt::format("ORDER BY {} {}, measurements.id {} LIMIT {}", kColumns[int(order.by)],
                                      direction, direction, order.limit)));
   where.bind(s);
   std::vector<Measurement> result;
   while (s.step()) {
-    result.push_back(read_row(s, kContextColumnCount));
+    result.push_back(read_row(s, kContextCount));
     result.back().context = read_context(s, 0);
     report(int64_t(result.size()));
   }
@@ -316,11 +218,11 @@ std::set<int64_t> MeasurementStore::sample_indices(const MeasurementFilter& filt
 std::vector<std::pair<CostContext, int64_t>> MeasurementStore::contexts(
     const MeasurementFilter& filter) const {
   const Where where(filter);
-  sqlite::Statement s(*db_, where.select(fmt::format("{}, count(*)", kContextColumns),
-                                         "GROUP BY contexts.id ORDER BY contexts.id"));
+  sqlite::Statement s(
+      *db_, where.select(fmt::format("{}, count(*)", kContext), "GROUP BY contexts.id ORDER BY contexts.id"));
   where.bind(s);
   std::vector<std::pair<CostContext, int64_t>> result;
-  while (s.step()) result.emplace_back(read_context(s, 0), s.integer(kContextColumnCount));
+  while (s.step()) result.emplace_back(read_context(s, 0), s.integer(kContextCount));
   return result;
 }
 

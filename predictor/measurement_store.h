@@ -90,9 +90,15 @@ class MeasurementStore {
   int64_t count(const MeasurementFilter& filter = {}) const;
   // Returns how many were removed.
   int64_t remove(const MeasurementFilter& filter);
-  // Puts what `change` makes of all rows in their place, in one transaction: what other processes insert
-  // meanwhile waits and stays. Where `change` throws, nothing is changed.
-  void rewrite(const std::function<std::vector<Measurement>(std::vector<Measurement>)>& change);
+  // Of each architecture of each context, stays what `rule` makes of its rows here, then in `others` in turn
+  // (of one store by sample index, then id). In one transaction: what other processes insert meanwhile waits
+  // and stays, and where something throws, nothing is changed. Memory is that of one architecture's rows;
+  // SQLite sorts in temporary files. Throws Error where the rule leaves two rows of one replica number.
+  using Rule = std::function<std::vector<Measurement>(std::vector<Measurement>)>;
+  struct Merged {
+    int64_t before = 0, read = 0, after = 0;  // rows here, in the others, and here afterwards
+  };
+  Merged merge(std::span<const MeasurementStore> others, const Rule& rule);  // predictor/store_merge.cpp
   std::set<std::string> architectures(const MeasurementFilter& filter = {}) const;
   // The least SpeedProbe time that rows of this device, number of threads, instruction set and version have
   // among their conditions; 0 where none has.

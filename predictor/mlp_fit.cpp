@@ -7,7 +7,6 @@
 #include "core/error.h"
 #include "core/philox.h"
 #include "core/program.h"
-#include "ops/losses.h"
 #include "ops/schedule.h"
 #include "predictor/additive.h"
 #include "predictor/mlp_fit_step.h"
@@ -23,20 +22,21 @@ class MlpTrainer {
 
  private:
   struct Member {
-    Split rows;                                        // test: the rows that choose its weights
-    Storage check_features, check_costs, check_error;  // (V, F), (V, 1), (1)
-    Storage check_predicted;                           // (V, 1)
+    Split rows;                            // test: the rows that choose its weights
+    MlpFitStep::Batch check;               // these rows
+    Storage check_error, check_predicted;  // (1), (V, 1)
     double best_error = std::numeric_limits<double>::infinity();
     Random order{0};
   };
 
   void choose_rows();
+  void weigh_rows();
   void scale_costs();
   void start_at_additive_fit(int member);
   void record_check();
   void run_epoch();
   bool check_members();  // whether any got better; keeps the weights of those
-  void gather(const std::vector<int64_t>& rows, int64_t begin, const Storage& features, const Storage& costs);
+  void gather(const std::vector<int64_t>& rows, int64_t begin, const MlpFitStep::Batch& batch);
   std::vector<Storage> weights_of(int member) const;
   // Layers this small take less time than handing them to other threads.
   ThreadPool* pool() { return model_.layers_.count() < kSerialWeights ? &serial_ : nullptr; }
@@ -53,16 +53,18 @@ class MlpTrainer {
   std::vector<std::vector<std::vector<float>>> best_;  // [member][storage]
   std::optional<MlpFitStep> step_;
   std::optional<Program> check_;
-  std::vector<float> feature_rows_, cost_rows_;
+  std::vector<double> row_weights_;  // of each row's error, mean 1; empty: all count the same
+  std::vector<float> feature_rows_, cost_rows_, weight_rows_;
 };
 
 MlpTrainer::MlpTrainer(MlpRegressor& model, const Dataset& data, const MlpOptions& options)
     : model_(model), data_(data), options_(options) {
   choose_rows();
+  weigh_rows();
   scale_costs();
   if (options.linear_skip)
     for (int k = 0; k < options.members; ++k) start_at_additive_fit(k);
-  step_.emplace(model, options, batch_, pool());
+  step_.emplace(model, options, batch_, pool(), !row_weights_.empty());
   record_check();
 }
 
@@ -76,6 +78,15 @@ void MlpTrainer::choose_rows() {
     members_.back().order = Random(options_.seed, 0x6f72646572 + (uint64_t(k) << 40));  // streams "order"
     batch_ = std::min(batch_, int64_t(splits[k].train.size()));
   }
+}
+
+// An absolute error counts by the inverse of its size: by the root of what a squared one counts by.
+void MlpTrainer::weigh_rows() {
+  row_weights_ = noise_weights(data_, {.seed = options_.seed});
+  for (double& w : row_weights_) w = std::sqrt(w);
+  const double mean =
+      std::accumulate(row_weights_.begin(), row_weights_.end(), 0.0) / double(row_weights_.size());
+  for (double& w : row_weights_) w /= mean;
 }
 
 // The network's output is to have mean 0 and deviation 1 over the costs.
@@ -108,28 +119,30 @@ void MlpTrainer::record_check() {
   for (size_t k = 0; k < members_.size(); ++k) {
     Member& m = members_[k];
     const auto rows = int64_t(m.rows.test.size());
-    m.check_features = scratch(Shape{rows, model_.features_});
-    m.check_costs = scratch(Shape{rows, 1});
-    gather(m.rows.test, 0, m.check_features, m.check_costs);
-    const Tensor y = model_.record_units(model_.record_member(int(k), graph.leaf(m.check_features)));
+    m.check = {scratch(Shape{rows, model_.features_}), scratch(Shape{rows, 1}),
+               row_weights_.empty() ? Storage() : scratch(Shape{rows, 1})};
+    gather(m.rows.test, 0, m.check);
+    const Tensor y = model_.record_units(model_.record_member(int(k), graph.leaf(m.check.features)));
     m.check_predicted = graph.bind_output(y);
-    m.check_error = graph.bind_output(relative_error_loss(y, graph.leaf(m.check_costs)));
+    m.check_error = graph.bind_output(MlpFitStep::loss(y, m.check));
   }
   check_ = compile(graph, {.pool = pool()});
 }
 
-// Copies the rows rows[begin ...] to the device, as many as `features` holds.
-void MlpTrainer::gather(const std::vector<int64_t>& rows, int64_t begin, const Storage& features,
-                        const Storage& costs) {
+// Copies the rows rows[begin ...] to the device, as many as `batch` holds.
+void MlpTrainer::gather(const std::vector<int64_t>& rows, int64_t begin, const MlpFitStep::Batch& batch) {
   feature_rows_.clear();
   cost_rows_.clear();
-  for (int64_t i = begin; i < begin + costs.shape()[0]; ++i) {
+  weight_rows_.clear();
+  for (int64_t i = begin; i < begin + batch.costs.shape()[0]; ++i) {
     const std::span<const float> row = data_.features.row(rows[size_t(i)]);
     feature_rows_.insert(feature_rows_.end(), row.begin(), row.end());
     cost_rows_.push_back(float(data_.costs[size_t(rows[size_t(i)])]));
+    if (!row_weights_.empty()) weight_rows_.push_back(float(row_weights_[size_t(rows[size_t(i)])]));
   }
-  features.upload(std::span<const float>(feature_rows_));
-  costs.upload(std::span<const float>(cost_rows_));
+  batch.features.upload(std::span<const float>(feature_rows_));
+  batch.costs.upload(std::span<const float>(cost_rows_));
+  if (!row_weights_.empty()) batch.weights.upload(std::span<const float>(weight_rows_));
 }
 
 void MlpTrainer::run_epoch() {
@@ -140,8 +153,7 @@ void MlpTrainer::run_epoch() {
     fewest = std::min(fewest, rows.size());
   }
   for (int64_t begin = 0; begin + batch_ <= int64_t(fewest); begin += batch_) {
-    for (size_t k = 0; k < members_.size(); ++k)
-      gather(members_[k].rows.train, begin, step_->batches[k].features, step_->batches[k].costs);
+    for (size_t k = 0; k < members_.size(); ++k) gather(members_[k].rows.train, begin, step_->batches[k]);
     step_->program().run();
   }
 }

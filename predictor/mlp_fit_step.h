@@ -13,13 +13,18 @@ class MlpFitStep {
  public:
   struct Batch {
     Storage features, costs;  // (B, F), (B, 1)
+    Storage weights;          // (B, 1): of each row's relative error; none: all count the same
   };
   // Keeps the model's weights, which its steps change. pool: null: the global one.
-  MlpFitStep(MlpRegressor& model, const MlpOptions& options, int64_t batch, ThreadPool* pool = nullptr);
+  MlpFitStep(MlpRegressor& model, const MlpOptions& options, int64_t batch, ThreadPool* pool = nullptr,
+             bool weighted = false);
 
   std::vector<Batch> batches;  // of each member
   Storage learning_rate;       // (1)
   Program& program() { return *program_; }
+
+  // mean w |y - costs| / costs over the rows; without weights w is 1.
+  static Tensor loss(Tensor y, const Batch& rows);
 
  private:
   std::optional<Program> program_;

@@ -1,6 +1,7 @@
 #include "predictor/regressor.h"
 
 #include <algorithm>
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
@@ -17,6 +18,17 @@ namespace {
 constexpr int64_t kPredictBatch = 256;
 
 }  // namespace
+
+std::vector<CostDistribution> of_rows(std::vector<CostDistribution> predicted, const Dataset& rows,
+                                      double usual) {
+  for (size_t i = 0; i < rows.relative_noise.size(); ++i) {
+    const double noise = rows.relative_noise[i];
+    if (noise > usual)
+      predicted[i].deviation =
+          std::hypot(predicted[i].deviation, predicted[i].mean * std::sqrt(noise * noise - usual * usual));
+  }
+  return predicted;
+}
 
 std::vector<double> Regressor::predict(const FeatureMatrix& x) const {
   if (x.rows == 0) return {};

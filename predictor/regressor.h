@@ -20,6 +20,11 @@ struct CostDistribution {
   double mean = 0, deviation = 0;
 };
 
+// Of measurements that were made: wider where a row is known to be noisier (Dataset::relative_noise) than
+// `usual`, the noise that the predictions are with.
+std::vector<CostDistribution> of_rows(std::vector<CostDistribution> predicted, const Dataset& rows,
+                                      double usual);
+
 // The same on a graph: (N, 1) each.
 struct RecordedDistribution {
   Tensor mean, deviation;

@@ -21,7 +21,6 @@
 #include "nas/architecture_measuring.h"
 #include "nas/encoding.h"
 #include "predictor/active_choice.h"
-#include "predictor/agreement.h"
 #include "predictor/drawn_error.h"
 #include "predictor/fit.h"
 #include "predictor/predictor_file.h"
@@ -45,7 +44,7 @@ struct Arguments {
 
 CostTable read_store(const std::string& path) {
   const MeasurementStore store(path, MeasurementStore::Access::read_only);
-  const auto rows = representative_rows(store.rows({.status = "ok"}));
+  const auto rows = store.rows({.status = "ok"});
   require(!rows.empty(), "[choice_bench] '{}' holds no measurements", path);
   const SearchSpace space = SearchSpace::load("darts");
   const Dataset data = measured_dataset(rows, space);

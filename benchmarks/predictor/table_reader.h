@@ -18,7 +18,7 @@ struct CostTable {
   std::vector<std::vector<double>> costs;  // of each column
   std::vector<std::string> architectures;  // as written
 
-  Dataset dataset(size_t column) const { return {features, costs[column], {}}; }
+  Dataset dataset(size_t column) const { return {features, costs[column], {}, {}}; }
 };
 
 struct TableOptions {

@@ -1,5 +1,7 @@
 // ladarts fit --budget: from an empty file to a predictor, by measurements that it chooses itself.
 #include <csignal>
+#include <fstream>
+#include <set>
 
 #include <fmt/ranges.h>
 
@@ -115,6 +117,57 @@ TEST_CASE("fit --budget --from: chosen measurements of a new device on top of an
   CHECK(r.json()["model"] == "transfer");
   CHECK(r.json()["report"]["transfer"]["n"] == r.json()["choice"]["drawn"]);
   CHECK(load_predictor(out).regressor->kind() == "transfer");
+}
+
+TEST_CASE("fit --budget --runner: a campaign on another's device, some of whose networks fail",
+          "[apps][fit][runner]") {
+  TempFolder folder;
+  const std::string db = folder / "board.db", out = folder / "p.safetensors", calls = folder / "calls",
+                    script = folder / "runner.sh";
+  // Milliseconds by the size of the model. The first call is the trial; the 6th and 13th fail.
+  std::ofstream(script) << "n=$(cat " << calls << " 2>/dev/null || echo 0)\nn=$((n + 1))\necho $n >" << calls
+                        << "\ncase $n in 6) echo no memory >&2; exit 3;; 13) echo '{\"error\": \"too "
+                           "hot\"}'; exit 0;; esac\nset -- $(wc -c <$1)\necho \"{\\\"latency_ms\\\": $(($1 / "
+                           "1000)), \\\"device\\\": \\\"board\\\", \\\"library\\\": \\\"lib 7\\\"}\"\n";
+  const auto fit_by_runner = [&](int budget) {
+    return run(with({"fit", "--db", db, "--out", out, "--budget", fmt::format("{}", budget), "--image", "16",
+                     "--runner", "sh " + script + " {model}", "--seed", "2", "--json"},
+                    kSmallNetwork));
+  };
+  const ProgramResult r = fit_by_runner(16);
+  INFO(r.err);
+  REQUIRE(r.code == 0);
+  const Json choice = r.json()["choice"];
+  CHECK(choice["failed"] == 2);
+  CHECK(choice["measured"] == 14);
+  CHECK(choice["architectures"] == 14);  // a failed one costs its share of the budget
+  CHECK(choice["drawn"].get<int>() >= 5);
+  CHECK(choice["chosen"].get<int>() >= 5);
+  CHECK(r.json()["context"]["device"] == "board");
+  CHECK(r.json()["context"]["device_kind"] == "runner");
+  CHECK(r.json()["context"]["library_version"] == "lib 7");
+  CHECK(r.json()["report"]["held_out_noise"].is_null());  // of one number each nothing is known
+  {
+    const MeasurementStore store(db);
+    std::set<std::string> reasons;
+    for (const Measurement& row : store.rows())
+      if (row.status != "ok") reasons.insert(row.status);
+    REQUIRE(reasons.size() == 2);
+    CHECK_THAT(*reasons.begin() + *reasons.rbegin(), ContainsSubstring("no memory"));
+    CHECK_THAT(*reasons.begin() + *reasons.rbegin(), ContainsSubstring("too hot"));
+    const Predictor predictor = load_predictor(out);
+    const auto rows = store.rows({.status = "ok"});
+    const Dataset data = measured_dataset(rows, SearchSpace::load("darts"));
+    CHECK(predictor.context == rows[0].context);
+    CHECK(error_report(predictor.regressor->predict(data.features), data.costs).mean_relative_error < 0.1);
+  }
+  // It goes on: those that failed are not tried again.
+  const ProgramResult more = fit_by_runner(18);
+  INFO(more.err);
+  REQUIRE(more.code == 0);
+  CHECK(more.json()["choice"]["had"] == 14);
+  CHECK(more.json()["choice"]["measured"] == 2);
+  CHECK(more.json()["choice"]["failed"] == 0);
 }
 
 TEST_CASE("fit --budget refuses what cannot be, and measures nothing then", "[apps][fit]") {

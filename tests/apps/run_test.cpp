@@ -2,6 +2,8 @@
 // refused before anything is measured.
 #include <csignal>
 
+#include "nas/experiment.h"
+#include "predictor/fit.h"
 #include "tests/support/catch.h"
 #include "tests/support/file_size_limit.h"
 #include "tests/support/small_job.h"
@@ -90,6 +92,23 @@ TEST_CASE("run: a disk that fills up in any stage costs nothing that was done", 
   CHECK(r.code == 0);
 }
 
+TEST_CASE("run: an experiment takes every model that fit takes", "[apps][run]") {
+  TempFolder folder;
+  for (const std::string& model : predictor_models()) {
+    Json experiment = small_experiment();
+    experiment["fit"]["model"] = model;
+    experiment["measure"]["architectures"] = 400;
+    const Experiment e = read_experiment(written(folder, experiment));
+    CHECK(e.model == model);
+    experiment["search"]["certainty"] = 1;
+    const std::string path = written(folder, experiment);
+    if (model == "auto" || model == "gp" || model == "stack")
+      CHECK(read_experiment(path).search.step.term.certainty == 1);
+    else
+      CHECK_THROWS_WITH(read_experiment(path), ContainsSubstring("gp, stack or auto"));
+  }
+}
+
 TEST_CASE("run: what a later stage cannot do is refused first, and the folder stays free", "[apps][run]") {
   TempFolder folder;
   const std::string out = folder / "run";
@@ -106,7 +125,7 @@ TEST_CASE("run: what a later stage cannot do is refused first, and the folder st
       {"search", "lr", -1, "lr"},
       {"search", "latency_weights", {-1}, "latency weight"},
       {"search", "relaxation", "hard", "relaxation 'hard' is unknown"},
-      {"search", "certainty", 1, "set fit.model to gp"},
+      {"fit", "model", "stack", "fit.model 'stack' takes 300"},
       {"search", "protocol", "evolution", "evolution"},
       {"train", "batch", 65, "batch"},
       {"train", "drop_path", 1.5, "drop_path"},
@@ -123,6 +142,10 @@ TEST_CASE("run: what a later stage cannot do is refused first, and the folder st
     CHECK_FALSE(std::filesystem::exists(out + "/measurements.db"));
     CHECK_FALSE(std::filesystem::exists(out + "/config.json"));
   }
+  Json uncertain = small_experiment();
+  uncertain["search"]["certainty"] = 1;
+  uncertain["fit"]["model"] = "mlp";
+  CHECK_THAT(run(run_of(written(folder, uncertain), out)).err, ContainsSubstring("set fit.model to gp"));
   const std::string experiment = written(folder, small_experiment());
   CHECK(run({"run", experiment, "--out", out, "--cifar", folder / "none"}).code == 1);
   CHECK(run({"run", folder / "none.json", "--out", out}).code == 1);

@@ -12,6 +12,7 @@
 #include "nas/noise_floor.h"
 #include "nas/sampler.h"
 #include "predictor/conditions.h"
+#include "predictor/row_noise.h"
 #include "tests/support/catch.h"
 #include "tests/support/temp_folder.h"
 
@@ -220,6 +221,19 @@ TEST_CASE("measuring: rows become encodings and costs", "[nas][measuring]") {
   CHECK(data.costs == std::vector<double>{rows[0].median, rows[2].median});
   const std::vector<float> expected = encode(ArchitectureSampler(setup.space, 1).at(2), setup.space);
   CHECK(std::vector<float>(data.features.row(1).begin(), data.features.row(1).end()) == expected);
+  CHECK(data.relative_noise == std::vector<double>{relative_noise(rows[0]), relative_noise(rows[2])});
+  Measurement again = rows[2];
+  again.replica = 1;
+  again.median *= 1.1;
+  const Dataset both = measured_dataset({rows[0], again, rows[2]}, setup.space);
+  CHECK(both.size() == 2);
+  CHECK(both.costs[1] > rows[2].median);
+  CHECK(both.costs[1] < again.median);
+  for (Measurement& row : rows) {
+    row.relative_spread = 0;
+    row.noisy = false;
+  }
+  CHECK(measured_dataset(rows, setup.space).relative_noise.empty());
   CHECK_THROWS_WITH(measured_dataset(rows, SearchSpace::load("darts")), ContainsSubstring("not of 'darts'"));
   rows[2].context.batch = 9;
   CHECK_THROWS_WITH(measured_dataset(rows, setup.space), ContainsSubstring("different kinds"));

@@ -124,6 +124,24 @@ TEST_CASE("stack: the default takes it only where it is better", "[predictor][st
   CHECK(fit_default(table_costs(kMinStackRows, 1), options, quick())->kind() == "gp");  // additive
 }
 
+TEST_CASE("fit: a stack that is asked for is kept where it is not better, too", "[predictor][fit][stack]") {
+  FitOptions options;
+  options.mlp = quick();
+  options.mlp.epochs = 10;
+  options.gp.tuning_rows = 60;
+  options.gp.most_rows = 100;
+  options.test_fraction = 0.05;
+  const Dataset data = table_costs(320, 1);  // additive
+  const FitResult without = fit_predictors(data, options);
+  CHECK_FALSE(without.stack);
+  CHECK_THROWS_WITH(without.model("stack"), ContainsSubstring("takes 300 architectures"));
+  options.keep_stack = true;
+  const FitResult with = fit_predictors(data, options);
+  CHECK(with.model("stack").kind() == "stack");
+  CHECK(with.model("auto").kind() == "gp");
+  CHECK(with.report.of("stack").n == with.report.n_test);
+}
+
 TEST_CASE("fit: auto is the stack where it is better, and its report survives JSON",
           "[predictor][fit][stack]") {
   FitOptions options;

@@ -1,10 +1,13 @@
 #include "predictor/store_rules.h"
 
+#include <algorithm>
 #include <cmath>
 #include <fstream>
+#include <map>
 
 #include "core/atomic_file.h"
 #include "core/error.h"
+#include "core/philox.h"
 #include "predictor/store_csv.h"
 #include "predictor/units.h"
 #include "tests/support/catch.h"
@@ -123,4 +126,119 @@ TEST_CASE("units: every metric converts to its own", "[predictor][store]") {
   CHECK(unit_factor("peak_memory", "MB") == Approx(0.95367431640625));
   CHECK(unit_factor("macs", "one") * 3e6 == Approx(3));
   CHECK_THROWS_WITH(unit_factor("latency", "MiB"), ContainsSubstring("ns, us, ms, s"));
+}
+
+namespace {
+
+// Measurements of a few architectures in three contexts, many of them several times, some failed, some twins.
+std::vector<Measurement> campaign(uint64_t seed, int count) {
+  Random random(seed, 31);
+  std::vector<Measurement> rows;
+  std::map<std::pair<int, std::string>, int> replicas;
+  for (int i = 0; i < count; ++i) {
+    const auto batch = int(1 + random.below(3));
+    Measurement m = row(fmt::format("{}", random.below(uint32_t(count / 2))), 1 + double(random.below(5)),
+                        fmt::format("{:02}", 1 + random.below(9)), 0.01 * double(1 + random.below(4)));
+    m.context.batch = batch;
+    m.context.device = random.below(2) ? "d" : "\xc3\xa9, not ASCII";
+    m.replica = replicas[{batch, m.architecture + m.context.device}]++;
+    m.sample_index = random.below(4) ? i : -1;
+    if (random.below(10) == 0) m.status = "out of memory";
+    rows.push_back(m);
+  }
+  return rows;
+}
+
+auto contents(const Measurement& m) {
+  return std::make_tuple(m.context.str(), m.architecture, m.replica, m.median, m.relative_spread, m.utc_time,
+                         m.status, m.sample_index, m.details);
+}
+
+}  // namespace
+
+TEST_CASE("merge: one architecture at a time is as all rows at once", "[predictor][store]") {
+  const TempFolder folder;
+  for (const std::string& name : keep_names()) {
+    std::vector<MeasurementStore> others;
+    MeasurementStore into(folder / (name + ".db"));
+    into.insert(campaign(1, 60));
+    for (const uint64_t seed : {2, 3}) {
+      others.emplace_back(folder / fmt::format("{}{}.db", name, seed));
+      others.back().insert(campaign(seed, 80));
+    }
+    others.emplace_back(folder / (name + "none.db"));
+    std::vector<Measurement> all = into.rows();
+    for (const MeasurementStore& other : others)
+      for (const Measurement& m : other.rows()) all.push_back(m);
+    const std::vector<Measurement> expected = apply_rule(all, parse_keep(name));
+    const auto rule = [&](std::vector<Measurement> group) {
+      for (const Measurement& m : group) {
+        CHECK(m.architecture == group[0].architecture);
+        CHECK(m.context == group[0].context);
+      }
+      return apply_rule(std::move(group), parse_keep(name));
+    };
+    const MeasurementStore::Merged merged = into.merge(others, rule);
+    CHECK(merged.before + merged.read == int64_t(all.size()));
+    CHECK(merged.after == int64_t(expected.size()));
+    std::vector<Measurement> got = into.rows();
+    std::sort(got.begin(), got.end(), [](const auto& a, const auto& b) { return a.id < b.id; });
+    REQUIRE(got.size() == expected.size());
+    for (size_t i = 0; i < got.size(); ++i) CHECK(contents(got[i]) == contents(expected[i]));
+    CHECK_NOTHROW(into.verify());
+    CHECK(into.merge(others, rule).after == merged.after);
+  }
+}
+
+TEST_CASE("merge: a rule that throws or leaves twins changes nothing", "[predictor][store]") {
+  const TempFolder folder;
+  MeasurementStore into(folder / "into.db");
+  into.insert(campaign(1, 30));
+  std::vector<MeasurementStore> others;
+  others.emplace_back(folder / "other.db");
+  others.back().insert(campaign(2, 30));
+  const auto before = into.rows();
+  CHECK_THROWS_WITH(into.merge(others,
+                               [](std::vector<Measurement> group) {
+                                 group.push_back(group[0]);
+                                 return group;
+                               }),
+                    ContainsSubstring("two rows of replica"));
+  int calls = 0;
+  CHECK_THROWS_WITH(into.merge(others,
+                               [&](std::vector<Measurement> group) {
+                                 require(++calls < 9, "enough");
+                                 return apply_rule(std::move(group), Keep::first);
+                               }),
+                    ContainsSubstring("enough"));
+  const auto after = into.rows();
+  REQUIRE(after.size() == before.size());
+  for (size_t i = 0; i < after.size(); ++i) CHECK(contents(after[i]) == contents(before[i]));
+  CHECK(into.insert(row("new", 1, "01")));  // and goes on to be used
+}
+
+TEST_CASE("merge: stores of 12,000 rows each", "[predictor][store]") {
+  const TempFolder folder;
+  std::vector<MeasurementStore> others;
+  for (int k = 0; k < 2; ++k) {
+    std::vector<Measurement> rows;
+    for (int i = 0; i < 12'000; ++i) {
+      rows.push_back(row(fmt::format("architecture {}", i + 6'000 * k), 1 + i, "02"));
+      rows.back().sample_index = i;
+    }
+    others.emplace_back(folder / fmt::format("{}.db", k)).insert(rows);
+  }
+  MeasurementStore into(folder / "into.db");
+  size_t most = 0;
+  int64_t told = 0;
+  into.set_progress([&](int64_t rows) { told += rows; });
+  const auto merged = into.merge(others, [&](std::vector<Measurement> group) {
+    most = std::max(most, group.size());
+    return apply_rule(std::move(group), Keep::newest);
+  });
+  CHECK(most == 2);  // what memory holds at one time
+  CHECK(merged.read == 24'000);
+  CHECK(merged.after == 18'000);
+  CHECK(told == 42'000);
+  CHECK(into.count() == 18'000);
 }
