@@ -39,7 +39,9 @@ class BenchCommand : public Command {
            "  ladarts bench train --genotype DARTS_V2 --batch 96\n"
            "  ladarts bench infer --genotype PC_DARTS_cifar --batch 1 --slowest 10\n"
            "  ladarts bench fit --batch 64\n"
-           "  ladarts bench ops --op conv2d,depthwise --channels 16,64 --batch 1,32\n\n"
+           "  ladarts bench ops --op conv2d,depthwise --channels 16,64 --batch 1,32\n"
+           "  ladarts bench step --device cuda --kernels fastest     # cuDNN's and cuBLAS' kernels where "
+           "they win\n\n"
            "These times are for comparing versions, machines and programs. ladarts profile says why one "
            "network\n"
            "takes its time, place by place.";
@@ -241,6 +243,7 @@ class BenchCommand : public Command {
                        {"gflop", stats.flops * 1e-9},
                        {"gbytes_moved", stats.bytes_moved * 1e-9},
                        {"by_op", in_milliseconds(group_json(p, {}, by_op))},
+                       {"by_kernel", in_milliseconds(group_json(p, {}, by_kernel))},
                        {"slowest", in_milliseconds(slowest)}};
     profiles_[name] = p;
   }
@@ -281,6 +284,8 @@ class BenchCommand : public Command {
       out += fmt::format("the machine's peaks allow {:.2f} ms were nothing cached: {} of that speed\n",
                          p["floor_ms"].get<double>(), percent(p["share_of_floor"].get<double>()));
     out += "\n" + node_table({"op", "ms", "nodes", "GFLOP/s", "GB/s"}, p["by_op"]);
+    if (p["by_kernel"].size() > 1)
+      out += "\n" + node_table({"kernels", "ms", "nodes", "GFLOP/s", "GB/s"}, p["by_kernel"]);
     if (!p["slowest"].empty())
       out += "\n" + node_table({"slowest", "ms", "where", "GFLOP/s", "GB/s"}, p["slowest"]);
     return out;
