@@ -17,8 +17,10 @@ class AbsentLibrary : public KernelLibrary {
 
  private:
   [[noreturn]] void refuse() const {
-    fail("[{}] this build has no {}: there was no {} when it was made; install it and run CMake again", name_,
-         name_, header_);
+    fail(
+        "[{}] this build has no {}: it was made without {}, or told to leave it out; install that and run "
+        "CMake again",
+        name_, name_, header_);
   }
   std::string name_, header_;
 };
