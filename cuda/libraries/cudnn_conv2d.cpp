@@ -187,7 +187,10 @@ PreparedKernels convolutions(const Conv2dGeometry& g, const KernelNode& node) {
       continue;
     auto kernel = std::make_shared<CudnnConvolution<Pass>>(g, node.device, p.algo,
                                                            node.tf32 ? p.mathType : CUDNN_FMA_MATH);
-    if (kernel->plan()) result.kernels.push_back(std::move(kernel));
+    // Listed under two kinds of arithmetic that are the same here.
+    const bool known = std::any_of(result.kernels.begin(), result.kernels.end(),
+                                   [&](const auto& k) { return k->name() == kernel->name(); });
+    if (!known && kernel->plan()) result.kernels.push_back(std::move(kernel));
   }
   return result;
 }
