@@ -243,18 +243,18 @@ class BenchCommand : public Command {
                        {"gflop", stats.flops * 1e-9},
                        {"gbytes_moved", stats.bytes_moved * 1e-9},
                        {"by_op", in_milliseconds(group_json(p, {}, by_op))},
-                       {"by_kernel", in_milliseconds(group_json(p, {}, by_kernel))},
+                       {"by_kernel", in_milliseconds(group_json(p, {}, by_kernel), "kernel")},
                        {"slowest", in_milliseconds(slowest)}};
     profiles_[name] = p;
   }
 
-  // The fields of a step's report, in its units.
-  static Json in_milliseconds(const Json& rows) {
+  // The fields of a step's report, in its units; `key` says what a row is of.
+  static Json in_milliseconds(const Json& rows, const char* key = "op") {
     Json list = Json::array();
     for (const Json& r : rows) {
-      Json j{{"op", r["name"]}, {"ms", r["us"].get<double>() * 1e-3}};
-      for (const char* key : {"nodes", "where"})
-        if (r.contains(key)) j[key] = r[key];
+      Json j{{key, r["name"]}, {"ms", r["us"].get<double>() * 1e-3}};
+      for (const char* field : {"nodes", "where"})
+        if (r.contains(field)) j[field] = r[field];
       j["gflop"] = r["flops"].get<double>() * 1e-9;
       j["gbytes"] = r["bytes"].get<double>() * 1e-9;
       list.push_back(std::move(j));
@@ -295,7 +295,7 @@ class BenchCommand : public Command {
     std::vector<std::vector<std::string>> rows;
     for (const Json& n : list) {
       const double ms = n["ms"].get<double>();
-      rows.push_back({text_of(n["op"]), fmt::format("{:.3f}", ms),
+      rows.push_back({text_of(n.begin().value()), fmt::format("{:.3f}", ms),
                       n.contains("where") ? text_of(n["where"]) : std::to_string(n["nodes"].get<int>()),
                       fmt::format("{:.1f}", n["gflop"].get<double>() / ms * 1e3),
                       fmt::format("{:.1f}", n["gbytes"].get<double>() / ms * 1e3)});
