@@ -39,7 +39,9 @@ class BenchCommand : public Command {
            "  ladarts bench train --genotype DARTS_V2 --batch 96\n"
            "  ladarts bench infer --genotype PC_DARTS_cifar --batch 1 --slowest 10\n"
            "  ladarts bench fit --batch 64\n"
-           "  ladarts bench ops --op conv2d,depthwise --channels 16,64 --batch 1,32\n\n"
+           "  ladarts bench ops --op conv2d,depthwise --channels 16,64 --batch 1,32\n"
+           "  ladarts bench step --device cuda --kernels fastest     # cuDNN's and cuBLAS' kernels where "
+           "they win\n\n"
            "These times are for comparing versions, machines and programs. ladarts profile says why one "
            "network\n"
            "takes its time, place by place.";
@@ -241,17 +243,18 @@ class BenchCommand : public Command {
                        {"gflop", stats.flops * 1e-9},
                        {"gbytes_moved", stats.bytes_moved * 1e-9},
                        {"by_op", in_milliseconds(group_json(p, {}, by_op))},
+                       {"by_kernel", in_milliseconds(group_json(p, {}, by_kernel), "kernel")},
                        {"slowest", in_milliseconds(slowest)}};
     profiles_[name] = p;
   }
 
-  // The fields of a step's report, in its units.
-  static Json in_milliseconds(const Json& rows) {
+  // The fields of a step's report, in its units; `key` says what a row is of.
+  static Json in_milliseconds(const Json& rows, const char* key = "op") {
     Json list = Json::array();
     for (const Json& r : rows) {
-      Json j{{"op", r["name"]}, {"ms", r["us"].get<double>() * 1e-3}};
-      for (const char* key : {"nodes", "where"})
-        if (r.contains(key)) j[key] = r[key];
+      Json j{{key, r["name"]}, {"ms", r["us"].get<double>() * 1e-3}};
+      for (const char* field : {"nodes", "where"})
+        if (r.contains(field)) j[field] = r[field];
       j["gflop"] = r["flops"].get<double>() * 1e-9;
       j["gbytes"] = r["bytes"].get<double>() * 1e-9;
       list.push_back(std::move(j));
@@ -281,6 +284,8 @@ class BenchCommand : public Command {
       out += fmt::format("the machine's peaks allow {:.2f} ms were nothing cached: {} of that speed\n",
                          p["floor_ms"].get<double>(), percent(p["share_of_floor"].get<double>()));
     out += "\n" + node_table({"op", "ms", "nodes", "GFLOP/s", "GB/s"}, p["by_op"]);
+    if (p["by_kernel"].size() > 1)
+      out += "\n" + node_table({"kernels", "ms", "nodes", "GFLOP/s", "GB/s"}, p["by_kernel"]);
     if (!p["slowest"].empty())
       out += "\n" + node_table({"slowest", "ms", "where", "GFLOP/s", "GB/s"}, p["slowest"]);
     return out;
@@ -290,7 +295,7 @@ class BenchCommand : public Command {
     std::vector<std::vector<std::string>> rows;
     for (const Json& n : list) {
       const double ms = n["ms"].get<double>();
-      rows.push_back({text_of(n["op"]), fmt::format("{:.3f}", ms),
+      rows.push_back({text_of(n.begin().value()), fmt::format("{:.3f}", ms),
                       n.contains("where") ? text_of(n["where"]) : std::to_string(n["nodes"].get<int>()),
                       fmt::format("{:.1f}", n["gflop"].get<double>() / ms * 1e3),
                       fmt::format("{:.1f}", n["gbytes"].get<double>() / ms * 1e3)});

@@ -1,7 +1,6 @@
 #include "apps/bench_ops.h"
 
 #include <algorithm>
-#include <functional>
 #include <memory>
 #include <optional>
 
@@ -18,14 +17,30 @@ namespace ladarts {
 
 namespace {
 
-// Whose implementations are timed, each at every point and in turn.
+// Whose kernels are timed, each at every point and in turn.
 struct Implementation {
   std::string name;
-  std::function<std::unique_ptr<TimedOp>(const OpPoint&, Device)> make;
+  KernelPolicy policy;
 };
 
-std::vector<Implementation> implementations() {
-  return {{"ladarts", make_timed_op}};
+// Ours, and beside them those that --kernels names, else of every library that is there.
+std::vector<Implementation> implementations(DeviceKind kind) {
+  const KernelPolicy& asked = kernel_policy(kind);
+  std::vector<Implementation> all{{kOwnKernel, {}}};
+  for (KernelLibrary* library : kernel_libraries(kind)) {
+    const std::string name = library->name();
+    if (asked.mode != KernelPolicy::Mode::own &&
+        std::count(asked.libraries.begin(), asked.libraries.end(), name) == 0)
+      continue;
+    try {
+      all.push_back({name, KernelPolicy::parse(name, kind)});
+      all.back().policy.tf32 = asked.tf32;
+    } catch (const Error&) {
+      if (asked.mode != KernelPolicy::Mode::own)
+        throw;  // one that is missing has no column; ladarts info says why
+    }
+  }
+  return all;
 }
 
 template <class T>
@@ -101,8 +116,10 @@ Json times_json(const Times& t, const Cost& cost, size_t scratch_bytes,
 Json measure_point(const OpPoint& point, Device device, int repeats, SpeedProbe* probe,
                    const std::optional<MachinePeak>& peak) {
   Json row = point_json(point), times = Json::object();
-  for (const Implementation& implementation : implementations()) {
-    const std::unique_ptr<TimedOp> op = implementation.make(point, device);
+  for (const Implementation& implementation : implementations(device.kind)) {
+    const std::unique_ptr<TimedOp> op = make_timed_op(point, device, implementation.policy);
+    const std::vector<std::string> kernels = op->kernels();
+    if (!times.empty() && kernels == std::vector<std::string>{kOwnKernel}) continue;  // the library has none
     const Cost cost = op->cost();
     row["flops"] = cost.flops;
     row["bytes"] = cost.bytes_moved;
@@ -112,6 +129,7 @@ Json measure_point(const OpPoint& point, Device device, int repeats, SpeedProbe*
       row["bound"] = to_string(r.bound);
     }
     times[implementation.name] = times_json(time_op(*op, repeats, probe), cost, op->scratch_bytes(), peak);
+    times[implementation.name]["kernels"] = kernels;
   }
   row["times"] = std::move(times);
   return row;
@@ -137,11 +155,13 @@ void BenchOps::declare(CLI::App& app) {
   app.add_option("--repeats", repeats_, "timed runs of each point")
       ->check(CLI::Range(1, 100000))
       ->option_text(fmt::format("N [{}]", repeats_));
-  app.footer("Ops:\n" + op_descriptions() +
-             "\nOperands stay the same from run to run, so small ones are in a cache: shares above 100%.\n"
-             "Options of every command (--threads, --json, ...): see ladarts bench --help.\n\nExample:\n"
-             "  ladarts bench ops --op conv2d,separable --channels 16,32,64 --image 32,16 --batch 1,32\n"
-             "  ladarts bench ops --op depthwise --kernel 3,5 --stride 1,2 --pass both --json");
+  app.footer(
+      "Ops:\n" + op_descriptions() +
+      "\nOperands stay the same from run to run, so small ones are in a cache: shares above 100%.\n"
+      "Options of every command (--threads, --json, ...): see ladarts bench --help.\n\nExample:\n"
+      "  ladarts bench ops --op conv2d,separable --channels 16,32,64 --image 32,16 --batch 1,32\n"
+      "  ladarts bench ops --op depthwise --kernel 3,5 --stride 1,2 --pass both --json\n"
+      "  ladarts bench ops --op conv2d,linear --device cuda    # ours, cuDNN's and cuBLAS' side by side");
 }
 
 void BenchOps::require_concerned(const char* option, const CLI::Option* given, bool OpFields::*field) const {
@@ -235,7 +255,11 @@ std::string BenchOps::text(const Json& r) const {
     out += fmt::format("; at most {:.0f} GFLOP/s, copies {:.1f} GB/s",
                        r["machine"]["peak_gflops"].get<double>(), r["machine"]["copy_gbs"].get<double>());
   std::vector<std::string> header{"op", "pass", "batch", "channels", "image", "kernel", "stride", "dilation"};
-  for (const auto& [name, t] : r["rows"][0]["times"].items()) {
+  std::vector<std::string> names;
+  for (const Json& row : r["rows"])
+    for (const auto& [name, t] : row["times"].items())
+      if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+  for (const std::string& name : names) {
     for (const char* column : {" us", " spread", " GFLOP/s", " GB/s"}) header.push_back(name + column);
     if (peaks) header.insert(header.end(), {"of peak", "of roof"});
   }
@@ -248,7 +272,12 @@ std::string BenchOps::text(const Json& r) const {
       line.push_back(!row.contains(field)     ? ""
                      : row[field].is_string() ? text_of(row[field])
                                               : row[field].dump());
-    for (const auto& [name, t] : row["times"].items()) {
+    for (const std::string& name : names) {
+      if (!row["times"].contains(name)) {
+        line.resize(line.size() + (peaks ? 6 : 4));
+        continue;
+      }
+      const Json& t = row["times"][name];
       noisy = noisy || t["noisy"].get<bool>();
       line.push_back(
           fmt::format("{:.1f}{}", t["median_us"].get<double>(), t["noisy"].get<bool>() ? "*" : ""));

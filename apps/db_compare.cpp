@@ -28,9 +28,9 @@ class CompareAction : public Command {
   }
 
   Json run(const CommonOptions&) override {
-    using Access = MeasurementStore::Access;
-    const auto a = MeasurementStore(first_, Access::read_only).rows(filter_.filter());
-    const auto b = MeasurementStore(second_, Access::read_only).rows(filter_.filter());
+    constexpr auto read_only = MeasurementStore::Access::read_only;
+    const auto a = MeasurementStore(first_, read_only).rows(filter_.filter());
+    const auto b = MeasurementStore(second_, read_only).rows(filter_.filter());
     return {{"store", first_},
             {"other", second_},
             {"every_run", to_json(agreement(a, b, CostForm::every_run))},

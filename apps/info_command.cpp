@@ -6,7 +6,7 @@
 #include "apps/format.h"
 #include "core/device.h"
 #include "core/error.h"
-#include "core/kernel.h"
+#include "core/kernel_choice.h"
 #include "core/thread_pool.h"
 #include "nas/search_space.h"
 #include "predictor/energy.h"
@@ -35,6 +35,18 @@ Json describe_cuda() {
     for (const auto& [what, value] : cuda->describe(device)) gpus[device.str()][what] = value;
   }
   return gpus;
+}
+
+// What each library beside our kernels offers to GPUs: its version and ops, or what is missing.
+Json describe_kernel_libraries() {
+  Json libraries = Json::object();
+  for (KernelLibrary* library : kernel_libraries(DeviceKind::cuda)) try {
+      libraries[library->name()] = {
+          {"version", library->version()}, {"file", library->file()}, {"ops", library->ops()}};
+    } catch (const Error& e) {
+      libraries[library->name()] = {{"missing", e.what()}};
+    }
+  return libraries;
 }
 
 Json describe_libraries() {
@@ -103,6 +115,7 @@ class InfoCommand : public Command {
             {"device", Device::parse(common.device).str()},
             {"devices", describe_devices()},
             {"cuda", describe_cuda()},
+            {"kernel_libraries", describe_kernel_libraries()},
             {"cpu", machine.cpu},
             {"clock", {{"mhz", machine.clock_mhz}, {"governor", machine.governor}}},
             {"energy_counters", describe_energy_counters()},
@@ -134,6 +147,15 @@ class InfoCommand : public Command {
           all += (all.empty() ? "" : ", ") + what + " " + text_of(value);
         line(device.c_str(), all);
       }
+    for (const auto& [name, library] : r["kernel_libraries"].items()) {
+      std::string ops;
+      for (const Json& op : library.value("ops", Json::array()))
+        ops += (ops.empty() ? "" : ", ") + text_of(op);
+      line(name.c_str(),
+           library.contains("missing")
+               ? text_of(library["missing"])
+               : fmt::format("{} ({}) for {}", text_of(library["version"]), text_of(library["file"]), ops));
+    }
     line("cpu", text_of(r["cpu"]));
     const std::string governor = text_of(r["clock"]["governor"]);
     line("clock", fmt::format("{:.0f} MHz now, governor {}", r["clock"]["mhz"].get<double>(),

@@ -8,7 +8,6 @@
 #include <vector>
 
 #include "apps/command.h"
-#include "core/device.h"
 #include "core/interrupt.h"
 #include "predictor/machine.h"
 
@@ -42,7 +41,7 @@ int report(const std::string& message, int code, bool json) {
 int run(Command& command, const CommonOptions& common) {
   try {
     apply(common);
-    Device::parse(common.device);  // what no command can use is refused before any work
+    choose_kernels(common);  // what no command can use is refused before any work
     catch_interrupts();
     const Json result = command.run(common);
     return print(common.json ? result.dump(2, ' ', false, Json::error_handler_t::replace) + "\n"

@@ -170,6 +170,8 @@ class OurOp : public TimedOp {
       cost_.flops += nodes[i].cost.flops;
       cost_.bytes_moved += nodes[i].cost.bytes_moved;
       scratch_ = std::max(scratch_, nodes[i].scratch_bytes);
+      if (std::find(kernels_.begin(), kernels_.end(), nodes[i].kernel) == kernels_.end())
+        kernels_.push_back(nodes[i].kernel);
     }
     LADARTS_CHECK(!timed_.empty());
   }
@@ -181,6 +183,7 @@ class OurOp : public TimedOp {
   }
   Cost cost() const override { return cost_; }
   size_t scratch_bytes() const override { return scratch_; }
+  std::vector<std::string> kernels() const override { return kernels_; }
 
  private:
   Program program_;
@@ -188,6 +191,7 @@ class OurOp : public TimedOp {
   std::vector<int64_t> marks_;
   Cost cost_;
   size_t scratch_ = 0;
+  std::vector<std::string> kernels_;
 };
 
 }  // namespace
@@ -225,7 +229,7 @@ std::string op_descriptions() {
   return out;
 }
 
-std::unique_ptr<TimedOp> make_timed_op(const OpPoint& point, Device device) {
+std::unique_ptr<TimedOp> make_timed_op(const OpPoint& point, Device device, const KernelPolicy& kernels) {
   const KnownOp& op = find_op(point.op);
   require(point.pass == Pass::forward || op.fields.backward,
           "[{}] has no gradient: it is for inference alone", op.name);
@@ -241,7 +245,7 @@ std::unique_ptr<TimedOp> make_timed_op(const OpPoint& point, Device device) {
     const Tensor seed = operands.random(y.shape());
     for (const Tensor& g : vector_jacobian({&y, 1}, {&seed, 1}, wrt)) graph.bind_output(g);
   }
-  return std::make_unique<OurOp>(compile(graph), point.pass);
+  return std::make_unique<OurOp>(compile(graph, {.kernels = &kernels}), point.pass);
 }
 
 }  // namespace ladarts

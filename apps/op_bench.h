@@ -37,11 +37,12 @@ class TimedOp {
   virtual double run_us() = 0;    // once; waits until it is done
   virtual Cost cost() const = 0;  // by the op's definition
   virtual size_t scratch_bytes() const = 0;
+  virtual std::vector<std::string> kernels() const = 0;  // of the timed nodes: NodeInfo::kernel, each once
 };
 
-// Ours. A backward point records the whole op and times the nodes of its gradients with respect to the input
-// and all weights; what they need of the forward pass runs before them, untimed. Throws Error where the op
-// does not exist at this point.
-std::unique_ptr<TimedOp> make_timed_op(const OpPoint& point, Device device);
+// By the kernels that the policy chooses. A backward point records the whole op and times the nodes of its
+// gradients with respect to the input and all weights; what they need of the forward pass runs before them,
+// untimed. Throws Error where the op does not exist at this point.
+std::unique_ptr<TimedOp> make_timed_op(const OpPoint& point, Device device, const KernelPolicy& kernels = {});
 
 }  // namespace ladarts

@@ -12,6 +12,8 @@ struct CommonOptions {
   int threads = 0;  // 0: one per core that the process may use
   uint64_t seed = 0;
   bool seed_given = false;  // on the command line
+  std::string kernels = "ladarts", kernels_file;
+  bool tf32 = false;
   bool json = false;
   bool quiet = false;
 };
@@ -20,6 +22,10 @@ void add_common_options(CLI::App& app, CommonOptions& options);
 
 // Sets the number of threads, and the silence of progress lines, for the process.
 void apply(const CommonOptions& options);
+
+// Sets whose kernels run on the device that the options name. Throws Error where there is no such device,
+// where it has only one kind of kernels (the CPU), and where a library is missing.
+void choose_kernels(const CommonOptions& options);
 
 enum ExitCode : int {
   kExitOk = 0,

@@ -31,7 +31,8 @@ class ProfileCommand : public Command {
     return "ladarts profile DARTS_V2 --trace trace.json        # open it in ui.perfetto.dev\n"
            "  ladarts profile genotype.json --batch 32 --top 20 --svg roofline.svg\n"
            "  ladarts profile PC_DARTS_cifar --train --batch 96\n"
-           "  ladarts profile --search runs/search --predictor predictor.safetensors\n\n"
+           "  ladarts profile --search runs/search --predictor predictor.safetensors\n"
+           "  nsys profile ladarts profile DARTS_V2 --device cuda --node-by-node 3\n\n"
            "Every op is timed where it stands in the network, in runs that take turns with whole ones. "
            "ladarts\n"
            "bench times whole steps, to compare versions and programs; ladarts measure gives the latency "
@@ -69,6 +70,13 @@ class ProfileCommand : public Command {
     app.add_option("--svg", svg_, "draw the roofline, a dot for each op, into this SVG file")
         ->option_text("FILE")
         ->excludes(search);
+    app.add_option("--node-by-node", node_by_node_,
+                   "afterwards run a GPU's program this often kernel by kernel, each op under its name (an "
+                   "NVTX range) in "
+                   "NVIDIA's profilers")
+        ->check(CLI::NonNegativeNumber)
+        ->option_text("N [0]")
+        ->excludes(search);
     add_network_options(app, network_);
     app.callback([this, &app] {
       if (genotype_.empty() && search_.folder.empty())
@@ -86,6 +94,9 @@ class ProfileCommand : public Command {
             "[profile] --svg draws the measured peaks of the CPU, and those of {} are not measured; use "
             "--device cpu",
             device_.str());
+    require(node_by_node_ == 0 || device_.kind != DeviceKind::cpu,
+            "[profile] --node-by-node is for NVIDIA's profilers, and {} is no GPU; use --trace",
+            device_.str());
     if (batch_ == 0) batch_ = train_ ? 96 : 1;
     return profile_network(common);
   }
@@ -97,6 +108,7 @@ class ProfileCommand : public Command {
     out += times_text(r);
     for (const auto& [title, key] : {std::pair{"op", "by_op"}, {"part", "by_part"}, {"for", "by_role"}})
       out += "\n" + profile_table(title, r[key]);
+    if (r["by_kernel"].size() > 1) out += "\n" + profile_table("kernels", r["by_kernel"]);
     if (top_ > 0) {
       Json nodes = r["nodes"];
       std::stable_sort(nodes.begin(), nodes.end(), [](const Json& a, const Json& b) {
@@ -158,6 +170,7 @@ class ProfileCommand : public Command {
     r["by_op"] = group_json(p, peak, by_op);
     r["by_part"] = group_json(p, peak, by_part, true);
     r["by_role"] = group_json(p, peak, by_role);
+    r["by_kernel"] = group_json(p, peak, by_kernel);
     r["nodes"] = nodes_json(p, peak);
     return r;
   }
@@ -208,6 +221,10 @@ class ProfileCommand : public Command {
     };
     ProgramProfile p = profile_program(program, options);
     progress.finish();
+    for (int i = 0; i < node_by_node_; ++i) {
+      program.run_node_by_node();
+      program.wait();
+    }
     return p;
   }
 
@@ -243,7 +260,7 @@ class ProfileCommand : public Command {
 
   std::string genotype_, trace_, svg_;
   SearchProfileOptions search_;
-  int batch_ = 0, repeats_ = 30, top_ = 10;
+  int batch_ = 0, repeats_ = 30, top_ = 10, node_by_node_ = 0;
   bool train_ = false;
   NetworkOptions network_;
   Device device_;

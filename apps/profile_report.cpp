@@ -107,6 +107,9 @@ std::string by_op(const NodeInfo& node) {
 std::string by_part(const NodeInfo& node) {
   return place_of(node.scope).part;
 }
+std::string by_kernel(const NodeInfo& node) {
+  return node.kernel;
+}
 std::string by_role(const NodeInfo& node) {
   return place_of(node.scope).role();
 }
@@ -149,6 +152,7 @@ Json nodes_json(const ProgramProfile& profile, const std::optional<MachinePeak>&
            {"inputs", shapes_json(node.inputs)},
            {"outputs", shapes_json(node.outputs)},
            {"scratch_bytes", node.scratch_bytes},
+           {"kernel", node.kernel},
            {"start_us", 1e-3 * double(profile.marks_ns[i])},
            {"spread", profile.node_spread[i]}};
     Sum sum;

@@ -26,6 +26,7 @@ using GroupKey = std::function<std::string(const NodeInfo&)>;
 std::string by_op(const NodeInfo& node);
 std::string by_part(const NodeInfo& node);  // in the order of the network
 std::string by_role(const NodeInfo& node);
+std::string by_kernel(const NodeInfo& node);  // whose kernel it has
 
 // Arrays of {name, us, share, nodes, flops, bytes, gflops, gbs} and, where the machine's peaks are known,
 // {floor_us, share_of_floor, bound}; share is of the sum of all nodes. Slowest first, or in order of
@@ -33,7 +34,7 @@ std::string by_role(const NodeInfo& node);
 Json group_json(const ProgramProfile& profile, const std::optional<MachinePeak>& peak, const GroupKey& key,
                 bool in_order = false);
 // One object for each node, in order: as above with op, where, cell, node, edge, primitive, spread, inputs
-// and outputs (shapes), scratch_bytes, start_us (of the run that the trace shows).
+// and outputs (shapes), scratch_bytes, kernel, start_us (of the run that the trace shows).
 Json nodes_json(const ProgramProfile& profile, const std::optional<MachinePeak>& peak);
 // {whole_us, ..., gap_us, clock_us, repeats, disturbed, noisy}.
 Json times_json(const ProgramProfile& profile);

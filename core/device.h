@@ -51,6 +51,9 @@ class DeviceStream {
   // While recording, the mark belongs to the recording, and tells of the latest replay.
   virtual std::unique_ptr<DeviceMark> mark() = 0;
   virtual void wait() = 0;  // until all that was queued has run
+  // Names, for profilers, what is queued between the two calls. Ranges nest.
+  virtual void begin_range(const std::string& /*name*/) {}
+  virtual void end_range() {}
 };
 
 // Memory and queues of one kind of device. Pointers are device pointers; copies wait for what was queued

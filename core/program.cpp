@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <limits>
 #include <set>
+#include <utility>
 
 #include "core/error.h"
 #include "core/memory_plan.h"
@@ -54,6 +55,7 @@ const ProgramStats& Program::stats() const {
 void Program::run() {
   if (state_->debug) return run_debug(*state_);
   if (!state_->stream) return state_->run_steps();
+  if (std::exchange(state_->loads_at_first_run, false)) return state_->run_steps();
   if (!state_->recording) state_->recording = state_->record(false);
   state_->recording->replay();
 }
@@ -69,11 +71,10 @@ void Program::run_node_by_node() {
 std::unique_ptr<DeviceRecording> Program::State::record(bool with_marks) {
   stream->begin_recording();
   try {
-    for (const Step& s : steps) {
-      if (with_marks) marks.push_back(stream->mark());
-      s.run();
-    }
-    if (with_marks) marks.push_back(stream->mark());
+    if (with_marks)
+      run_steps_with_marks();
+    else
+      for (const Step& s : steps) s.run();
   } catch (...) {
     marks.clear();
     stream->end_recording();
@@ -82,11 +83,20 @@ std::unique_ptr<DeviceRecording> Program::State::record(bool with_marks) {
   return stream->end_recording();
 }
 
+void Program::State::run_steps_with_marks() {
+  marks.clear();
+  for (const Step& s : steps) {
+    marks.push_back(stream->mark());
+    s.run();
+  }
+  marks.push_back(stream->mark());
+}
+
 std::vector<NodeInfo> Program::nodes() const {
   std::vector<NodeInfo> result;
   for (const Step& s : state_->steps)
     result.push_back({std::string(s.op->name()), s.scope, s.input_shapes, s.output_shapes,
-                      s.op->cost({s.input_shapes, s.output_shapes}), s.scratch_bytes});
+                      s.op->cost({s.input_shapes, s.output_shapes}), s.scratch_bytes, s.kernel.name()});
   return result;
 }
 
@@ -96,8 +106,12 @@ void Program::run_timed(std::vector<int64_t>& marks_ns) {
   marks_ns.resize(s.steps.size() + 1);
   marks_ns[0] = 0;
   if (s.stream) {
-    if (!s.timed_recording) s.timed_recording = s.record(true);
-    s.timed_recording->replay();
+    if (std::exchange(s.loads_at_first_run, false)) {
+      s.run_steps_with_marks();
+    } else {
+      if (!s.timed_recording) s.timed_recording = s.record(true);
+      s.timed_recording->replay();
+    }
     for (size_t i = 1; i < s.marks.size(); ++i)
       marks_ns[i] = std::llround(s.marks[i]->milliseconds_since(*s.marks[0]) * 1e6);
     return;
@@ -211,6 +225,7 @@ Plan make_plan(const Graph& graph, const CompileOptions& options) {
   state.pool = options.pool ? options.pool : &ThreadPool::global();
   state.debug = options.debug || debug_from_environment();
   state.stream = device_backend(graph.device().kind)->stream(graph.device());
+  const KernelPolicy& policy = options.kernels ? *options.kernels : kernel_policy(graph.device().kind);
   const auto& values = graph.values();
   std::vector<LifetimeRequest> requests;
   plan_order(graph, plan);
@@ -239,12 +254,13 @@ Plan make_plan(const Graph& graph, const CompileOptions& options) {
     state.stats.bytes_moved += cost.bytes_moved;
     size_t workspace = 0;
     if (graph.device().kind == DeviceKind::cpu) {
-      s.kernel = find_cpu_kernel(*node.op, current_cpu_isa());
+      s.kernel.own = find_cpu_kernel(*node.op, current_cpu_isa());
       workspace = node.op->workspace_bytes(shapes, step_pool(plan, k).threads());
     } else {
-      const DeviceKernel& kernel = find_device_kernel(*node.op, graph.device().kind);
-      s.kernel = kernel.run;
-      if (kernel.workspace) workspace = kernel.workspace(*node.op, shapes);
+      s.kernel =
+          choose_kernel({*node.op, shapes, s.accumulates, graph.device(), policy.tf32}, policy, state.stream);
+      workspace = s.kernel.workspace_bytes;
+      state.loads_at_first_run |= s.kernel.prepared != nullptr;
     }
     if (workspace > 0) {
       s.scratch_bytes = workspace;
@@ -252,6 +268,7 @@ Plan make_plan(const Graph& graph, const CompileOptions& options) {
       requests.push_back({workspace, plan.group_of[k], plan.group_of[k]});
     }
   }
+  save_kernel_choices(policy);
   plan.memory = plan_memory(requests);
   state.stats.nodes = int(plan.executed.size());
   state.stats.arena_bytes = plan.memory.bytes;

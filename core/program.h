@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "core/graph.h"
-#include "core/kernel.h"
+#include "core/kernel_choice.h"
 #include "core/thread_pool.h"
 
 namespace ladarts {
@@ -21,6 +21,7 @@ struct CompileOptions {
   // node at fault, before what it wrote is stored. Slow: each node runs twice. LADARTS_DEBUG=1 turns it on
   // for every program.
   bool debug = false;
+  const KernelPolicy* kernels = nullptr;  // null: kernel_policy() of the graph's device
 };
 
 struct ProgramStats {
@@ -42,6 +43,7 @@ struct NodeInfo {
   std::vector<Shape> inputs, outputs;
   Cost cost;
   size_t scratch_bytes = 0;  // planned for its kernel
+  std::string kernel;        // whose it is: "ladarts", "cudnn implicit_precomp_gemm"
 };
 
 class Program {
@@ -50,11 +52,12 @@ class Program {
   Program& operator=(Program&&) noexcept;
   ~Program();
 
-  // On the CPU it is done when it returns. On another device it is queued, as one recording of all nodes;
-  // reading a storage waits for it.
+  // On the CPU it is done when it returns. On another device it is queued, as one recording of all nodes (the
+  // first time node by node, where some have a library's kernel); reading a storage waits for it.
   void run();
   void wait();
-  // Queues each kernel by itself: the same bits, for comparing with a recording and for profilers.
+  // Queues each kernel by itself: the same bits, for comparing with a recording and for profilers, which show
+  // each node under a name (DeviceStream::begin_range).
   void run_node_by_node();
   const ProgramStats& stats() const;
   std::vector<NodeInfo> nodes() const;  // in the order in which they run

@@ -112,7 +112,10 @@ class DebugRun {
     KernelArgs args = s.args;
     args.inputs = inputs.data();
     args.outputs = outputs.data();
-    s.kernel(*s.op, args);
+    {
+      const NamedRange range(state_.stream, s);
+      s.kernel.run(*s.op, args);
+    }
 
     content = read(buffer.data(), total);
     std::vector<Words> after;

@@ -6,6 +6,7 @@
 
 #include "core/device.h"
 #include "core/error.h"
+#include "cuda/ranges/ranges.h"
 
 namespace ladarts::cuda {
 namespace {
@@ -94,6 +95,8 @@ class Stream : public DeviceStream {
     return event;
   }
   void wait() override { check(cudaStreamSynchronize(stream_), "running a program"); }
+  void begin_range(const std::string& name) override { push_range(name); }
+  void end_range() override { pop_range(); }
 
  private:
   cudaStream_t stream_ = nullptr;

@@ -10,7 +10,7 @@
 #include <fmt/format.h>
 
 #include "core/affinity.h"
-#include "core/kernel.h"
+#include "core/kernel_choice.h"
 #include "ladarts_commit.h"
 
 namespace ladarts {
@@ -148,6 +148,10 @@ void describe_device(CostContext& context, Device device, int threads) {
       if (what == "name") context.device = value;
       if (what == "compute capability") context.isa = "compute capability " + value;
     }
+    const KernelPolicy& policy = kernel_policy(device.kind);
+    if (const std::string kernels = policy.str(device.kind); !kernels.empty())
+      context.isa += (context.isa.empty() ? "" : ", ") + kernels;
+    if (policy.tf32) context.precision = "tf32";
     context.device_kind = "cuda";
     context.threads = 1;
     return;

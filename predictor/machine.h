@@ -33,7 +33,8 @@ std::string library_version();  // "0.1.0"
 std::string library_commit();   // abbreviated, with "-dirty" where built from a changed tree; or "unknown"
 
 // Fills in device, device_kind, threads, isa and library_version for a device of this machine. A GPU's isa is
-// its compute capability, its threads are 1. Costs of kAnyDevice keep that.
+// its compute capability and, where not ours, whose kernels run (KernelPolicy::str); its threads are 1; under
+// TF32 its precision is that. Costs of kAnyDevice keep that.
 void describe_device(CostContext& context, Device device, int threads);
 
 }  // namespace ladarts

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# On a machine with an NVIDIA GPU and the CUDA toolkit: builds, runs all tests there, the search step beside the CPU's, and the
-# latency of the published cells. Everything ends up in one JSON file under benchmarks/results/, named after date and device.
+# On a machine with an NVIDIA GPU and the CUDA toolkit: builds, runs all tests there, single ops by our kernels beside cuDNN's
+# and cuBLAS', the search step beside the CPU's, and the latency of the published cells. Everything ends up in one JSON file
+# under benchmarks/results/, named after date and device.
 # Usage: scripts/gpu.sh [--no-install]      --no-install where the libraries are there already (CMAKE_PREFIX_PATH)
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -34,15 +35,34 @@ step tests ctest --test-dir build --output-on-failure --output-junit "$work/test
 if command -v compute-sanitizer >/dev/null; then
   LADARTS_TEST_DEVICE=cuda step memory_checker compute-sanitizer --error-exitcode 1 build/tests/gpu_test 'mixture*,separable*'
 fi
-for device in cuda cpu; do
-  step "search_step_$device" build/ladarts bench step --partial-k 4 --device "$device" --json
+# Whose kernels there are; what a library lacks is in info.json.
+kernels=(ladarts)
+for library in cudnn cublas; do
+  ! build/ladarts info --device cuda --kernels "$library" >"$work/$library.txt" 2>&1 || kernels+=("$library")
 done
-for cell in DARTS_V2 PC_DARTS_cifar; do
-  for batch in 1 32; do
-    step "latency_${cell}_$batch" build/ladarts measure --device cuda --genotype "$cell" --channels 36 --layers 20 \
-      --batch "$batch" --db "$work/latency.db" --json
+((${#kernels[@]} == 1)) || kernels+=(fastest)
+
+# Ops of the supernets and of derived networks on CIFAR (32 to 8 pixels) and ImageNet (112 to 7); ours beside every library's.
+ops=(build/ladarts bench ops --device cuda --pass both --json)
+step ops_depthwise "${ops[@]}" --op depthwise --channels 4,16,64 --image 32,16,8 --batch 1,32,64 --kernel 3,5 --stride 1,2 --dilation 1,2
+step ops_dense "${ops[@]}" --op conv2d,pointwise,max_pool,avg_pool,norm --channels 4,16,64 --image 32,16,8 --batch 1,32,64 --stride 1,2
+step ops_imagenet "${ops[@]}" --op depthwise,pointwise,max_pool,avg_pool,norm --channels 48,192 --image 112,56,28,14,7 --batch 1,32
+step ops_linear "${ops[@]}" --op linear --channels 64,256,1024 --batch 1,32,64,512
+
+for which in "${kernels[@]}"; do
+  choice=(--device cuda --kernels "$which" --json)
+  [[ $which != fastest ]] || choice+=(--kernels-file "$work/kernels.json")
+  step "search_step_cuda_$which" build/ladarts bench step --partial-k 4 "${choice[@]}"
+  step "search_step_unfused_cuda_$which" build/ladarts bench step --partial-k 4 --unfused "${choice[@]}"
+  step "training_step_cuda_$which" build/ladarts bench train --channels 36 --layers 20 "${choice[@]}"
+  for cell in DARTS_V2 PC_DARTS_cifar; do
+    for batch in 1 32; do
+      step "latency_${cell}_${batch}_$which" build/ladarts measure --genotype "$cell" --channels 36 --layers 20 \
+        --batch "$batch" --db "$work/latency.db" "${choice[@]}"
+    done
   done
 done
+step search_step_cpu build/ladarts bench step --partial-k 4 --device cpu --json
 
 name=$(nvidia-smi --query-gpu=name --format=csv,noheader | head -n 1 | tr ' /' '--' | tr '[:upper:]' '[:lower:]')
 mkdir -p benchmarks/results
@@ -55,6 +75,7 @@ result=benchmarks/results/$(date +%F)-$name.json
   for json in "$work"/*.out; do
     [[ $(head -c 1 "$json") != "{" ]] || printf '"%s": %s,\n' "$(basename "$json" .out)" "$(cat "$json")"
   done
+  [[ ! -e $work/kernels.json ]] || printf '"fastest_kernels": %s,\n' "$(cat "$work/kernels.json")"
   printf '"info": %s}\n' "$(cat "$work/info.json")"
 } >"$result"
 echo "gpu: wrote $result" >&2

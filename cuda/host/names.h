@@ -6,20 +6,13 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
-#include <functional>
 #include <tuple>
 #include <type_traits>
-#include <vector>
 
 #include "cuda/host/block.h"
+#include "cuda/host/launch_recorder.h"
 
 namespace ladarts::simt {
-
-// What a stream points to here; null is the default stream, which records nothing.
-struct LaunchRecorder {
-  bool recording = false;
-  std::vector<std::function<void()>> launches;
-};
 
 template <class... P, class... A>
 void launch(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes, void* stream, A... args) {
@@ -36,12 +29,7 @@ void launch(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes, vo
         },
         &call);
   };
-  // A launch is finished when it returns, unless it is recorded.
-  auto* recorder = static_cast<LaunchRecorder*>(stream);
-  if (recorder && recorder->recording)
-    recorder->launches.emplace_back(std::move(run));
-  else
-    run();
+  run_or_record(static_cast<LaunchRecorder*>(stream), std::move(run));
 }
 
 template <class T>

@@ -33,7 +33,7 @@ TEST_CASE("every command's help has an example of itself and the common options"
     CHECK(r.code == 0);
     CHECK_THAT(r.out, ContainsSubstring("Example:"));
     CHECK_THAT(r.out, ContainsSubstring("ladarts " + command));
-    for (const char* option : {"--json", "--quiet", "--seed", "--device", "--threads"})
+    for (const char* option : {"--json", "--quiet", "--seed", "--device", "--kernels", "--threads"})
       CHECK_THAT(r.out, ContainsSubstring(option));
   }
 }
@@ -95,6 +95,27 @@ TEST_CASE("a device that is not there is refused by every command", "[apps]") {
     INFO(command[0] << ": " << r.err);
     CHECK(r.code == 1);
     CHECK_THAT(r.err, ContainsSubstring("--device cpu"));
+  }
+}
+
+TEST_CASE("kernels of libraries are refused where they cannot run, with what to do", "[apps]") {
+  const auto refused = [](std::vector<std::string> arguments, const std::string& why) {
+    arguments.insert(arguments.begin(), "info");
+    const ProgramResult r = ladarts_program(arguments);
+    INFO(fmt::format("{}", fmt::join(arguments, " ")) << ": " << r.err);
+    CHECK(r.code == 1);
+    CHECK(r.out.empty());
+    CHECK_THAT(r.err, ContainsSubstring(why));
+  };
+  refused({"--kernels", "cudnn", "--device", "cpu"}, "--kernels cudnn is about NVIDIA GPUs");
+  refused({"--kernels", "fastest", "--device", "cpu"}, "--device cuda");
+  refused({"--tf32", "--device", "cpu"}, "add --kernels cudnn or fastest");
+  refused({"--kernels-file", "k.json", "--device", "cpu"}, "--kernels fastest");
+  CHECK(ladarts_program({"info", "--kernels", "ladarts", "--device", "cpu"}).code == 0);
+  const Json libraries = ladarts_program({"info", "--json"}).json()["kernel_libraries"];
+  for (const auto& [name, library] : libraries.items()) {
+    INFO(name << " " << library.dump());
+    CHECK((library.contains("missing") || !library["ops"].empty()));
   }
 }
 

@@ -8,6 +8,7 @@
 #include "core/device.h"
 #include "core/error.h"
 #include "cuda/simt.h"
+#include "tests/cuda/emulated_device.h"
 #include "tests/support/op_case.h"
 
 namespace ladarts::testing {
@@ -52,6 +53,8 @@ class EmulatedStream : public DeviceStream {
     return mark;
   }
   void wait() override {}
+  void begin_range(const std::string& name) override { emulated_ranges().push_back(name); }
+  void end_range() override { emulated_ranges().push_back("end"); }
 
  private:
   simt::LaunchRecorder recorder_;
@@ -88,4 +91,10 @@ const bool registered = [] {
 }();
 
 }  // namespace
+
+std::vector<std::string>& emulated_ranges() {
+  static std::vector<std::string> ranges;
+  return ranges;
+}
+
 }  // namespace ladarts::testing

@@ -226,9 +226,15 @@ void (*set_run_variant)(int) = nullptr;
 std::optional<Device> emulated_device;
 
 Device test_device() {
-  if (emulated_device) return *emulated_device;
   const char* name = std::getenv("LADARTS_TEST_DEVICE");
-  return name ? Device::parse(name) : Device{};
+  const Device device = emulated_device ? *emulated_device : name ? Device::parse(name) : Device{};
+  static const bool kernels_chosen = [&] {
+    const char* kernels = std::getenv("LADARTS_TEST_KERNELS");
+    if (kernels) set_kernel_policy(device.kind, KernelPolicy::parse(kernels, device.kind));
+    return kernels != nullptr;
+  }();
+  (void)kernels_chosen;
+  return device;
 }
 
 void check(const OpCase& c) {

@@ -61,7 +61,7 @@ Array join_channels(const std::vector<Array>& parts);
 
 // The emulated CUDA device in a test program that links tests/cuda/emulated_device.cpp, where thread orders
 // take the place of thread counts. Elsewhere what LADARTS_TEST_DEVICE names: cuda for a real GPU, the CPU
-// where it is not set.
+// where it is not set. LADARTS_TEST_KERNELS names whose kernels: "cudnn,cublas".
 Device test_device();
 extern std::optional<Device> emulated_device;
 inline Storage test_storage(Shape shape, DType dtype = DType::f32) {
