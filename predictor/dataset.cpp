@@ -52,10 +52,10 @@ void Dataset::check() const {
             "[dataset] row {} has a feature that is not finite", i);
     require(std::isfinite(costs[size_t(i)]) && costs[size_t(i)] > 0,
             "[dataset] row {} has cost {}; costs must be positive", i, costs[size_t(i)]);
-    require(relative_noise.empty() ||
-                (std::isfinite(relative_noise[size_t(i)]) && relative_noise[size_t(i)] >= 0),
-            "[dataset] row {} has the relative noise {}; it must not be negative", i,
-            relative_noise[size_t(i)]);
+    if (relative_noise.empty()) continue;
+    const double noise = relative_noise[size_t(i)];
+    require(std::isfinite(noise) && noise >= 0,
+            "[dataset] row {} has the relative noise {}; it must not be negative", i, noise);
   }
 }
 
