@@ -92,7 +92,7 @@ Tensor conv2d(const std::vector<Tensor>& x, Tensor w, Conv2dDesc desc, Tensor bi
 void Conv2d::backward(Backward& b) const {
   const Tensor w = b.input(parts), d_y = b.grad(0);
   std::vector<int> wanted;
-  std::vector<Tensor> x, for_input{d_y, w}, for_weight{d_y};
+  std::vector<Tensor> for_input{d_y, w}, for_weight{d_y};
   for (int i = 0; i < parts; ++i) {
     for_weight.push_back(b.input(i));
     if (!b.needs(i)) continue;
