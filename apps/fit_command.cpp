@@ -96,7 +96,7 @@ class FitCommand : public Command {
         ->option_text("FILE ...");
     app.add_option("--test-fraction", options_.test_fraction,
                    "share of the architectures held out for the report")
-        ->check(CLI::Range(0.01, 0.9))
+        ->check(CLI::Range(0.01, 0.99))
         ->option_text("X [0.2]");
     app.add_option("--epochs", epochs_,
                    "epochs of the training of a network; fewer beyond 10,000 architectures unless given")
