@@ -19,7 +19,6 @@
 #include "core/error.h"
 #include "core/jsonl_log.h"
 #include "nas/genotype.h"
-#include "predictor/csv.h"
 
 using namespace ladarts;
 using namespace ladarts::benchmarks;
@@ -49,9 +48,9 @@ Table read_known(const Arguments& a) {
   require(name >= 0 && accuracy >= 0, "[bench] '{}' needs the columns arch_str and {}", a.trained,
           a.accuracy);
   for (size_t r = 0; r < trained.rows.size(); ++r) {
-    const auto found = known.find(trained.rows[r][size_t(name)]);
+    const auto found = known.find(trained.rows[r][name]);
     require(found != known.end(), "[bench] {}: an architecture that '{}' has not", trained.place(r), a.table);
-    found->second.accuracy = std::stod(trained.rows[r][size_t(accuracy)]);
+    found->second.accuracy = number(trained, r, accuracy);
   }
   return known;
 }

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "predictor/csv.h"
 #include "predictor/dataset.h"
 #include "predictor/feature_expansion.h"
 
@@ -31,5 +32,9 @@ struct TableOptions {
 // The form is told by the columns: `arch_str` (NAS-Bench-201), `genotype` (DARTS) or `op0`, `op1`, ... (a
 // chain). Costs are the columns that end in _ms or _mj. Throws Error that names file, line and column.
 CostTable read_table(const std::string& path, const TableOptions& options);
+
+// Of any table; they throw Error that names file, line and column.
+size_t required_column(const CsvTable& csv, const std::string& name);
+double number(const CsvTable& csv, size_t row, size_t column);
 
 }  // namespace ladarts::benchmarks
