@@ -14,13 +14,13 @@ fi
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# One file: its lines of the table on standard output; the compiler's words on standard error where it fails.
+# One file, its device code alone: lines of the table on standard output; the compiler's words on standard error where it fails.
 check() {
   local file=$1 log=$2/$(basename "$1").log
   # fmt 9 takes nvcc for a compiler without constexpr.
   if ! "$nvcc" -std=c++20 -O3 -I. -DFMT_USE_CONSTEXPR=1 --expt-relaxed-constexpr \
     -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90,code=sm_90 \
-    -Xptxas -v,--warn-on-spills,-Werror -c "$file" -o "$log.o" >"$log" 2>&1; then
+    -Xptxas -v,--warn-on-spills,-Werror -fatbin "$file" -o "$log.o" >"$log" 2>&1; then
     { echo "check_cuda_static: $file does not pass:"; cat "$log"; } >&2
     return 1
   fi
