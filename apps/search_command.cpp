@@ -79,6 +79,7 @@ class SearchCommand : public Command {
             {"space", space.name},
             {"genotype", Json::parse(to_json(outcome.genotype))},
             {"text", to_text(outcome.genotype, space)},
+            {"reaches_output", reaches_output(outcome.genotype, space)},
             {"epochs", outcome.epochs}};
   }
 
@@ -93,7 +94,11 @@ class SearchCommand : public Command {
     return table({"epoch", "loss", "accuracy", "val. loss", "val. accuracy", "relaxed cost", "drawn cost",
                   "derived cost"},
                  rows) +
-           "\n" + text_of(r["text"]) + "\n\nwritten to " + text_of(r["folder"]) + "/genotype.json\n";
+           "\n" + text_of(r["text"]) + "\n" +
+           (r["reaches_output"] ? ""
+                                : "warning: nothing reaches the output of this cell, so the network is of no "
+                                  "use; give a smaller --lambda, or --protocol pc-darts\n") +
+           "\nwritten to " + text_of(r["folder"]) + "/genotype.json\n";
   }
 
  private:

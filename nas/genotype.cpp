@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "core/error.h"
+#include "nas/primitives.h"
 
 namespace ladarts {
 
@@ -67,6 +68,23 @@ std::string Genotype::key() const {
     text.pop_back();
   }
   return text;
+}
+
+bool reaches_output(const Genotype& genotype, const SearchSpace& space) {
+  const bool all_are_outputs = space.skeleton.kind == SkeletonKind::darts;
+  for (const CellGenotype& cell : genotype.cells) {
+    std::vector<bool> reached(size_t(genotype.inputs), true);
+    bool output = false;
+    for (const auto& node : cell.nodes) {
+      bool any = false;
+      for (const GenotypeEdge& e : node)
+        any = any || (reached[size_t(e.source)] && find_primitive(e.primitive).kind != PrimitiveKind::none);
+      reached.push_back(any);
+      output = any || (output && all_are_outputs);
+    }
+    if (!output) return false;
+  }
+  return true;
 }
 
 }  // namespace ladarts

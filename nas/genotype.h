@@ -36,6 +36,10 @@ struct Genotype {
 // Throws Error that names the first thing that does not belong to `space`.
 void validate(const Genotype& genotype, const SearchSpace& space);
 
+// Whether something of the inputs arrives at the output of every cell, over operations other than none. Where
+// it does not, as spaces with `none` allow, the network says the same of every image.
+bool reaches_output(const Genotype& genotype, const SearchSpace& space);
+
 // Forms of text. The field's form for spaces with concatenated cells,
 //   Genotype(normal=[('sep_conv_3x3', 1), ...], normal_concat=range(2, 6), reduce=[...], ...)
 // and NAS-Bench-201's for the others, |op~0|+|op~0|op~1|+...

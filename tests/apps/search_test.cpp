@@ -27,6 +27,7 @@ TEST_CASE("search leaves configuration, log and architecture, and is not repeate
   REQUIRE(first.code == 0);
   const Json result = first.json();
   CHECK(result["epochs"].size() == 2);
+  CHECK(result["reaches_output"] == true);
   CHECK(read_json_file(out + "/config.json")["epochs"] == 2);
   CHECK(log_of(out).size() == 2);
   CHECK(run({"derive", out, "--json"}).json()["text"] == result["text"]);

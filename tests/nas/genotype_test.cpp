@@ -78,6 +78,18 @@ TEST_CASE("genotype: the key ignores the order of a node's edges and nothing els
   CHECK(other.key() != g.key());
 }
 
+TEST_CASE("genotype: whether anything reaches the output", "[nas][genotype]") {
+  const SearchSpace space = SearchSpace::load("nasbench201");
+  auto reaches = [&](const std::string& text) { return reaches_output(parse_genotype(text, space), space); };
+  CHECK(reaches("|none~0|+|none~0|none~1|+|skip_connect~0|none~1|none~2|"));
+  CHECK(reaches("|none~0|+|avg_pool_3x3~0|none~1|+|none~0|none~1|nor_conv_1x1~2|"));
+  CHECK_FALSE(reaches("|none~0|+|none~0|none~1|+|none~0|skip_connect~1|none~2|"));
+  CHECK_FALSE(reaches("|none~0|+|none~0|nor_conv_3x3~1|+|none~0|none~1|nor_conv_3x3~2|"));
+  CHECK_FALSE(reaches("|skip_connect~0|+|skip_connect~0|skip_connect~1|+|none~0|none~1|none~2|"));
+  const SearchSpace darts = SearchSpace::load("darts");
+  CHECK(reaches_output(parse_genotype("DARTS_V2", darts), darts));
+}
+
 TEST_CASE("genotype: one of another space is refused", "[nas][genotype]") {
   CHECK_THROWS_WITH(parse_genotype(kArch, darts()), ContainsSubstring("not of space 'darts'"));
   CHECK_THROWS_WITH(parse_genotype("DARTS_V1", bench()), ContainsSubstring("not of space 'nasbench201'"));
