@@ -5,7 +5,7 @@
 
 #include "core/kernel.h"
 #include "core/thread_pool.h"
-#include "ops/cpu/gemm.h"
+#include "ops/cpu/half_zero.h"
 #include "ops/cpu/transpose.h"
 
 namespace ladarts {
@@ -15,20 +15,9 @@ namespace {
 constexpr int64_t kTaskRows = 48, kTaskOutputs = 48;
 constexpr int64_t kSparseRows = 4;  // of x; a task where x is mostly zero
 
-// An encoding of an architecture is: a third of the work on the predictor's weights is with zeros.
-bool mostly_zero(const float* x, int64_t n) {
-  constexpr int64_t kBlock = 1024;
-  const int64_t most = n / 6;
-  int64_t others = 0;
-  for (int64_t begin = 0; begin < n && others <= most; begin += kBlock) {
-    const int64_t end = std::min(n, begin + kBlock);
-    int32_t count = 0;
-#pragma omp simd reduction(+ : count)
-    for (int64_t i = begin; i < end; ++i) count += x[i] != 0.f;
-    others += count;
-  }
-  return others <= most;
-}
+// What is not zero of an operand. An encoding of an architecture is mostly zero: a third of the work on the
+// predictor's weights; what ReLU gives, and lets through of a gradient, half.
+constexpr double kFew = 1. / 6, kHalf = 0.6;
 
 inline void add_scaled(float* __restrict to, float factor, const float* __restrict x, int64_t n) {
   for (int64_t i = 0; i < n; ++i) to[i] += factor * x[i];
@@ -117,6 +106,66 @@ void forward_transposed(const KernelArgs& a) {
   });
 }
 
+// c (rows, columns) = start + a * b where half of a is zero; a (rows, depth), start and c without the columns
+// of a task. pack(column, vectors, k, depth, panel) puts b's rows there, from that column on.
+template <class Pack>
+void multiply_half_zero(int64_t columns, const HalfZeroProduct& all, ThreadPool& pool, Pack pack) {
+  const HalfZeroTasks tasks(all.rows, columns, pool.threads());
+  pool.parallel_for(tasks.count(), [&](int64_t task, int) {
+    const int64_t i = task / tasks.panels.count, panel = task % tasks.panels.count;
+    const int64_t r = tasks.rows.begin(i), j = tasks.panels.begin(panel) * kLanes;
+    const int64_t vectors = tasks.panels.begin(panel + 1) - tasks.panels.begin(panel);
+    HalfZeroProduct p = all;
+    p.rows = tasks.rows.begin(i + 1) - r;
+    p.a += r * p.a_row;
+    p.c += r * p.c_row + j;
+    if (p.start) p.start += r * p.start_row + j;
+    half_zero_product(vectors, p,
+                      [&](int64_t k, int64_t depth, float* to) { pack(j, vectors, k, depth, to); });
+  });
+}
+
+// The same with b (depth, columns) contiguous.
+void multiply_half_zero(int64_t columns, const HalfZeroProduct& all, const float* b, ThreadPool& pool) {
+  multiply_half_zero(columns, all, pool,
+                     [=](int64_t j, int64_t vectors, int64_t k, int64_t depth, float* to) {
+                       for (int64_t i = 0; i < depth; ++i)
+                         for (int64_t v = 0; v < vectors; ++v, to += kLanes)
+                           store<kLanes>(to, load<kLanes>(b + (k + i) * columns + j + v * kLanes));
+                     });
+}
+
+void forward_half_zero(const KernelArgs& a) {
+  const int64_t batch = a.in_shape(0)[0], features = a.in_shape(0)[1], outputs = a.in_shape(1)[0];
+  const float* w = a.in(1);
+  const HalfZeroProduct p{batch, features, a.in(0), features, a.out(0), outputs, bias_of(a), 0};
+  multiply_half_zero(
+      outputs, p, *a.pool, [=](int64_t o, int64_t vectors, int64_t k, int64_t depth, float* to) {
+        transpose(w + o * features + k, features, vectors * kLanes, depth, to, vectors * kLanes);
+      });
+}
+
+void grad_input_half_zero(const KernelArgs& a) {
+  const int64_t batch = a.in_shape(0)[0], outputs = a.in_shape(0)[1], features = a.in_shape(1)[1];
+  const float* start = a.accumulate(0) ? a.out(0) : nullptr;
+  const HalfZeroProduct p{batch, outputs, a.in(0), outputs, a.out(0), features, start, features};
+  multiply_half_zero(features, p, a.in(1), *a.pool);
+}
+
+void grad_weight_half_zero(const KernelArgs& a) {
+  const int64_t batch = a.in_shape(0)[0], outputs = a.in_shape(0)[1], features = a.in_shape(1)[1];
+  const int64_t row = (batch + kLanes - 1) / kLanes * kLanes;
+  const float *d_y = a.in(0), *start = a.accumulate(0) ? a.out(0) : nullptr;
+  float* const d_y_t = reinterpret_cast<float*>(a.workspace);  // (outputs, row)
+  const Blocks blocks(outputs / kLanes, kTaskOutputs / kLanes);
+  a.pool->parallel_for(blocks.count, [&](int64_t task, int) {
+    const int64_t o = blocks.begin(task) * kLanes, end = blocks.begin(task + 1) * kLanes;
+    transpose(d_y + o, outputs, batch, end - o, d_y_t + o * row, row);
+  });
+  multiply_half_zero(features, {outputs, batch, d_y_t, row, a.out(0), features, start, features}, a.in(1),
+                     *a.pool);
+}
+
 // y = sum over the entries of x that are not zero of that times a row of w^T.
 void forward_sparse(const KernelArgs& a) {
   const int64_t batch = a.in_shape(0)[0], features = a.in_shape(0)[1], outputs = a.in_shape(1)[0];
@@ -158,8 +207,10 @@ void linear_forward(const Linear&, const KernelArgs& a) {
   const int64_t batch = a.in_shape(0)[0], outputs = a.in_shape(1)[0];
   if (batch < kLanes || outputs % kLanes != 0) {
     forward_dots(a);
-  } else if (mostly_zero(a.in(0), a.in_shape(0).elements())) {
+  } else if (const int64_t n = a.in_shape(0).elements(); !fuller_than(kFew, a.in(0), n)) {
     forward_sparse(a);
+  } else if (!fuller_than(kHalf, a.in(0), n)) {
+    forward_half_zero(a);
   } else {
     forward_transposed(a);
   }
@@ -167,13 +218,18 @@ void linear_forward(const Linear&, const KernelArgs& a) {
 
 void linear_grad_input(const LinearGradInput&, const KernelArgs& a) {
   const int64_t batch = a.in_shape(0)[0], outputs = a.in_shape(0)[1], features = a.in_shape(1)[1];
+  if (batch >= kLanes && features % kLanes == 0 && !fuller_than(kHalf, a.in(0), batch * outputs))
+    return grad_input_half_zero(a);
   multiply(batch, features, outputs, a.in(0), outputs, 1, a.in(1), a.out(0), a.accumulate(0), *a.pool);
 }
 
 void linear_grad_weight(const LinearGradWeight&, const KernelArgs& a) {
   const int64_t batch = a.in_shape(0)[0], outputs = a.in_shape(0)[1], features = a.in_shape(1)[1];
-  if (outputs >= kLanes && !a.accumulate(0) && mostly_zero(a.in(1), batch * features))
+  if (outputs >= kLanes && !a.accumulate(0) && !fuller_than(kFew, a.in(1), batch * features))
     return grad_weight_sparse(a);
+  if (batch >= kLanes && outputs % kLanes == 0 && features % kLanes == 0 &&
+      !fuller_than(kHalf, a.in(0), batch * outputs))
+    return grad_weight_half_zero(a);
   multiply(outputs, features, batch, a.in(0), 1, outputs, a.in(1), a.out(0), a.accumulate(0), *a.pool);
 }
 
