@@ -57,11 +57,12 @@ size_t Linear::workspace_bytes(const NodeShapes& s, int) const {
   return size_t(std::max(rows, s.inputs[1][0]) * s.inputs[0][1]) * sizeof(float);
 }
 
-// d_w transposed; or d_y, its columns filled up to the widest vector, of 16.
+// d_w transposed; or d_y or x, their columns filled up to the widest vector, of 16.
 size_t LinearGradWeight::workspace_bytes(const NodeShapes& s, int) const {
   if (s.outputs[0][0] < kFewest) return 0;
   const int64_t rows = (s.inputs[0][0] + 15) / 16 * 16;
-  return size_t(std::max(rows, s.outputs[0][1]) * s.outputs[0][0]) * sizeof(float);
+  const int64_t outputs = s.outputs[0][0], features = s.outputs[0][1];
+  return size_t(std::max(rows * std::max(outputs, features), outputs * features)) * sizeof(float);
 }
 
 Cost Linear::cost(const NodeShapes& s) const {

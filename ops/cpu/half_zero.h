@@ -17,8 +17,8 @@ namespace {
 
 constexpr int kPanelVectors = 8, kPanelDepth = 64;  // 32 KiB with vectors of 16 lanes
 
-// Whether more than `share` of x is not zero, judged by a seventh of it where it is large.
-inline bool fuller_than(double share, const float* x, int64_t n) {
+// The share of x that is not zero, judged by a seventh of it where it is large.
+inline double share_of_others(const float* x, int64_t n) {
   constexpr int64_t kBlock = 512, kAll = 8192;
   const int64_t step = n <= kAll ? kBlock : 7 * kBlock;  // 7: meets all columns of wide rows
   int64_t others = 0, seen = 0;
@@ -30,7 +30,7 @@ inline bool fuller_than(double share, const float* x, int64_t n) {
     others += count;
     seen += end - begin;
   }
-  return double(others) > share * double(seen);
+  return double(others) / double(seen);
 }
 
 // Bit i: x[i] is not zero; n <= 64.
@@ -106,9 +106,9 @@ inline void half_zero_product(int64_t vectors, const HalfZeroProduct& all, Pack 
 // of an element does not depend on the cut.
 struct HalfZeroTasks {
   Blocks panels, rows;
-  HalfZeroTasks(int64_t n_rows, int64_t columns, int threads)
+  HalfZeroTasks(int64_t n_rows, int64_t columns, int threads, int64_t most_rows)
       : panels(columns / kLanes, kPanelVectors),
-        rows(n_rows, std::clamp<int64_t>(n_rows * panels.count / (2 * threads), 16, 256)) {}
+        rows(n_rows, std::clamp<int64_t>(n_rows * panels.count / (2 * threads), 16, most_rows)) {}
   int64_t count() const { return panels.count * rows.count; }
 };
 

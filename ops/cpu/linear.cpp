@@ -18,6 +18,7 @@ constexpr int64_t kSparseRows = 4;  // of x; a task where x is mostly zero
 // What is not zero of an operand. An encoding of an architecture is mostly zero: a third of the work on the
 // predictor's weights; what ReLU gives, and lets through of a gradient, half.
 constexpr double kFew = 1. / 6, kHalf = 0.6;
+constexpr double kTransposition = 0.1;  // what a transposed result costs, as a share multiplied
 
 inline void add_scaled(float* __restrict to, float factor, const float* __restrict x, int64_t n) {
   for (int64_t i = 0; i < n; ++i) to[i] += factor * x[i];
@@ -106,11 +107,20 @@ void forward_transposed(const KernelArgs& a) {
   });
 }
 
-// c (rows, columns) = start + a * b where half of a is zero; a (rows, depth), start and c without the columns
-// of a task. pack(column, vectors, k, depth, panel) puts b's rows there, from that column on.
+// Puts rows of b (depth, columns) into a panel.
+auto panel_of(const float* b, int64_t columns) {
+  return [=](int64_t j, int64_t vectors, int64_t k, int64_t depth, float* to) {
+    for (int64_t i = 0; i < depth; ++i)
+      for (int64_t v = 0; v < vectors; ++v, to += kLanes)
+        store<kLanes>(to, load<kLanes>(b + (k + i) * columns + j + v * kLanes));
+  };
+}
+
+// c (rows, columns) = start + a * b where half of a (rows, depth) is zero. pack(column, vectors, k, depth,
+// panel) puts b's rows there, from that column on.
 template <class Pack>
 void multiply_half_zero(int64_t columns, const HalfZeroProduct& all, ThreadPool& pool, Pack pack) {
-  const HalfZeroTasks tasks(all.rows, columns, pool.threads());
+  const HalfZeroTasks tasks(all.rows, columns, pool.threads(), 256);
   pool.parallel_for(tasks.count(), [&](int64_t task, int) {
     const int64_t i = task / tasks.panels.count, panel = task % tasks.panels.count;
     const int64_t r = tasks.rows.begin(i), j = tasks.panels.begin(panel) * kLanes;
@@ -125,14 +135,26 @@ void multiply_half_zero(int64_t columns, const HalfZeroProduct& all, ThreadPool&
   });
 }
 
-// The same with b (depth, columns) contiguous.
-void multiply_half_zero(int64_t columns, const HalfZeroProduct& all, const float* b, ThreadPool& pool) {
-  multiply_half_zero(columns, all, pool,
-                     [=](int64_t j, int64_t vectors, int64_t k, int64_t depth, float* to) {
-                       for (int64_t i = 0; i < depth; ++i)
-                         for (int64_t v = 0; v < vectors; ++v, to += kLanes)
-                           store<kLanes>(to, load<kLanes>(b + (k + i) * columns + j + v * kLanes));
-                     });
+// The same for c^T (columns, rows), without a start.
+void multiply_half_zero_transposed(int64_t columns, const HalfZeroProduct& all, const float* b, float* c_t,
+                                   ThreadPool& pool) {
+  constexpr int64_t kMostRows = 64;
+  const HalfZeroTasks tasks(all.rows, columns, pool.threads(), kMostRows);
+  const auto pack = panel_of(b, columns);
+  pool.parallel_for(tasks.count(), [&](int64_t task, int) {
+    // Tasks that follow each other write rows of c^T that do.
+    const int64_t i = task % tasks.rows.count, panel = task / tasks.rows.count;
+    const int64_t r = tasks.rows.begin(i), j = tasks.panels.begin(panel) * kLanes;
+    const int64_t vectors = tasks.panels.begin(panel + 1) - tasks.panels.begin(panel);
+    alignas(64) float c[kMostRows * kPanelVectors * kLanes];
+    HalfZeroProduct p = all;
+    p.rows = tasks.rows.begin(i + 1) - r;
+    p.a += r * p.a_row;
+    p.c = c, p.c_row = vectors * kLanes;
+    half_zero_product(vectors, p,
+                      [&](int64_t k, int64_t depth, float* to) { pack(j, vectors, k, depth, to); });
+    transpose<true>(c, p.c_row, p.rows, p.c_row, c_t + j * all.rows + r, all.rows);
+  });
 }
 
 void forward_half_zero(const KernelArgs& a) {
@@ -149,21 +171,34 @@ void grad_input_half_zero(const KernelArgs& a) {
   const int64_t batch = a.in_shape(0)[0], outputs = a.in_shape(0)[1], features = a.in_shape(1)[1];
   const float* start = a.accumulate(0) ? a.out(0) : nullptr;
   const HalfZeroProduct p{batch, outputs, a.in(0), outputs, a.out(0), features, start, features};
-  multiply_half_zero(features, p, a.in(1), *a.pool);
+  multiply_half_zero(features, p, *a.pool, panel_of(a.in(1), features));
 }
 
-void grad_weight_half_zero(const KernelArgs& a) {
+// x (rows, columns) to the workspace: (columns, rows filled up to whole vectors).
+void transpose_to_workspace(const KernelArgs& a, const float* x, int64_t rows, int64_t columns, int64_t row) {
+  float* const x_t = reinterpret_cast<float*>(a.workspace);
+  const Blocks blocks(columns / kLanes, kTaskOutputs / kLanes);
+  a.pool->parallel_for(blocks.count, [&](int64_t task, int) {
+    const int64_t c = blocks.begin(task) * kLanes, end = blocks.begin(task + 1) * kLanes;
+    transpose(x + c, columns, rows, end - c, x_t + c * row, row);
+  });
+}
+
+// d_w = d_y^T * x, or (x^T * d_y)^T where x has clearly more zeros.
+void grad_weight_half_zero(const KernelArgs& a, bool by_x) {
   const int64_t batch = a.in_shape(0)[0], outputs = a.in_shape(0)[1], features = a.in_shape(1)[1];
   const int64_t row = (batch + kLanes - 1) / kLanes * kLanes;
-  const float *d_y = a.in(0), *start = a.accumulate(0) ? a.out(0) : nullptr;
-  float* const d_y_t = reinterpret_cast<float*>(a.workspace);  // (outputs, row)
-  const Blocks blocks(outputs / kLanes, kTaskOutputs / kLanes);
-  a.pool->parallel_for(blocks.count, [&](int64_t task, int) {
-    const int64_t o = blocks.begin(task) * kLanes, end = blocks.begin(task + 1) * kLanes;
-    transpose(d_y + o, outputs, batch, end - o, d_y_t + o * row, row);
-  });
-  multiply_half_zero(features, {outputs, batch, d_y_t, row, a.out(0), features, start, features}, a.in(1),
-                     *a.pool);
+  const float *d_y = a.in(0), *x = a.in(1), *start = a.accumulate(0) ? a.out(0) : nullptr;
+  const auto* transposed = reinterpret_cast<const float*>(a.workspace);
+  if (by_x) {
+    transpose_to_workspace(a, x, batch, features, row);
+    multiply_half_zero_transposed(outputs, {features, batch, transposed, row, nullptr, 0, nullptr, 0}, d_y,
+                                  a.out(0), *a.pool);
+  } else {
+    transpose_to_workspace(a, d_y, batch, outputs, row);
+    multiply_half_zero(features, {outputs, batch, transposed, row, a.out(0), features, start, features},
+                       *a.pool, panel_of(x, features));
+  }
 }
 
 // y = sum over the entries of x that are not zero of that times a row of w^T.
@@ -207,9 +242,9 @@ void linear_forward(const Linear&, const KernelArgs& a) {
   const int64_t batch = a.in_shape(0)[0], outputs = a.in_shape(1)[0];
   if (batch < kLanes || outputs % kLanes != 0) {
     forward_dots(a);
-  } else if (const int64_t n = a.in_shape(0).elements(); !fuller_than(kFew, a.in(0), n)) {
+  } else if (const double share = share_of_others(a.in(0), a.in_shape(0).elements()); share <= kFew) {
     forward_sparse(a);
-  } else if (!fuller_than(kHalf, a.in(0), n)) {
+  } else if (share <= kHalf) {
     forward_half_zero(a);
   } else {
     forward_transposed(a);
@@ -218,18 +253,21 @@ void linear_forward(const Linear&, const KernelArgs& a) {
 
 void linear_grad_input(const LinearGradInput&, const KernelArgs& a) {
   const int64_t batch = a.in_shape(0)[0], outputs = a.in_shape(0)[1], features = a.in_shape(1)[1];
-  if (batch >= kLanes && features % kLanes == 0 && !fuller_than(kHalf, a.in(0), batch * outputs))
+  if (batch >= kLanes && features % kLanes == 0 && share_of_others(a.in(0), batch * outputs) <= kHalf)
     return grad_input_half_zero(a);
   multiply(batch, features, outputs, a.in(0), outputs, 1, a.in(1), a.out(0), a.accumulate(0), *a.pool);
 }
 
 void linear_grad_weight(const LinearGradWeight&, const KernelArgs& a) {
   const int64_t batch = a.in_shape(0)[0], outputs = a.in_shape(0)[1], features = a.in_shape(1)[1];
-  if (outputs >= kLanes && !a.accumulate(0) && !fuller_than(kFew, a.in(1), batch * features))
-    return grad_weight_sparse(a);
-  if (batch >= kLanes && outputs % kLanes == 0 && features % kLanes == 0 &&
-      !fuller_than(kHalf, a.in(0), batch * outputs))
-    return grad_weight_half_zero(a);
+  const bool alone = !a.accumulate(0);
+  const double of_x = share_of_others(a.in(1), batch * features);
+  if (outputs >= kLanes && alone && of_x <= kFew) return grad_weight_sparse(a);
+  if (batch >= kLanes && outputs % kLanes == 0 && features % kLanes == 0) {
+    const double of_d_y = share_of_others(a.in(0), batch * outputs);
+    const bool by_x = alone && of_x + kTransposition < of_d_y;
+    if ((by_x ? of_x : of_d_y) <= kHalf) return grad_weight_half_zero(a, by_x);
+  }
   multiply(outputs, features, batch, a.in(0), 1, outputs, a.in(1), a.out(0), a.accumulate(0), *a.pool);
 }
 

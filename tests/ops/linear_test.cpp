@@ -35,11 +35,11 @@ void check_linear(int64_t batch, int64_t features, int64_t outputs, bool with_bi
   check(c);
 }
 
-// mask * linear(x): every second entry of x and of the mask is zero.
-void check_between_zeros(int64_t batch, int64_t features, int64_t outputs, bool with_bias) {
-  OpCase c{.name = fmt::format("batch {} features {} outputs {} bias {}, half zero", batch, features, outputs,
-                               with_bias),
-           .inputs = {{.shape = {batch, features}, .every = 2},
+// mask * linear(x): one entry in `every` of x, and every second of the mask, is not zero.
+void check_between_zeros(int64_t batch, int64_t features, int64_t outputs, bool with_bias, int every = 2) {
+  OpCase c{.name = fmt::format("batch {} features {} outputs {} bias {}, one in {} of x", batch, features,
+                               outputs, with_bias, every),
+           .inputs = {{.shape = {batch, features}, .every = every},
                       {.shape = {outputs, features}},
                       {.shape = {batch, outputs}, .every = 2}},
            .record =
@@ -90,6 +90,8 @@ TEST_CASE("linear: half of the input and of the output's gradient is zero, as ar
     check_between_zeros(150, 96, 80, bias);  // panels of unequal width; the batch ends within a vector
     check_between_zeros(17, 48, 208, bias);
     check_between_zeros(40, 35, 64, bias);
+    check_between_zeros(64, 144, 256, bias, 4);  // the weights' gradient by x's zeros
+    check_between_zeros(150, 96, 80, bias, 3);
   }
 }
 
