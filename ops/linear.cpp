@@ -57,10 +57,12 @@ size_t Linear::workspace_bytes(const NodeShapes& s, int) const {
   return size_t(std::max(rows, s.inputs[1][0]) * s.inputs[0][1]) * sizeof(float);
 }
 
-// d_w transposed.
+// d_w transposed; or d_y or x, their columns filled up to the widest vector, of 16.
 size_t LinearGradWeight::workspace_bytes(const NodeShapes& s, int) const {
   if (s.outputs[0][0] < kFewest) return 0;
-  return size_t(s.outputs[0].elements()) * sizeof(float);
+  const int64_t rows = (s.inputs[0][0] + 15) / 16 * 16;
+  const int64_t outputs = s.outputs[0][0], features = s.outputs[0][1];
+  return size_t(std::max(rows * std::max(outputs, features), outputs * features)) * sizeof(float);
 }
 
 Cost Linear::cost(const NodeShapes& s) const {

@@ -5,7 +5,7 @@
 
 #include "core/kernel.h"
 #include "core/thread_pool.h"
-#include "ops/cpu/gemm.h"
+#include "ops/cpu/half_zero.h"
 #include "ops/cpu/transpose.h"
 
 namespace ladarts {
@@ -15,20 +15,10 @@ namespace {
 constexpr int64_t kTaskRows = 48, kTaskOutputs = 48;
 constexpr int64_t kSparseRows = 4;  // of x; a task where x is mostly zero
 
-// An encoding of an architecture is: a third of the work on the predictor's weights is with zeros.
-bool mostly_zero(const float* x, int64_t n) {
-  constexpr int64_t kBlock = 1024;
-  const int64_t most = n / 6;
-  int64_t others = 0;
-  for (int64_t begin = 0; begin < n && others <= most; begin += kBlock) {
-    const int64_t end = std::min(n, begin + kBlock);
-    int32_t count = 0;
-#pragma omp simd reduction(+ : count)
-    for (int64_t i = begin; i < end; ++i) count += x[i] != 0.f;
-    others += count;
-  }
-  return others <= most;
-}
+// What is not zero of an operand. An encoding of an architecture is mostly zero: a third of the work on the
+// predictor's weights; what ReLU gives, and lets through of a gradient, half.
+constexpr double kFew = 1. / 6, kHalf = 0.6;
+constexpr double kTransposition = 0.1;  // what a transposed result costs, as a share multiplied
 
 inline void add_scaled(float* __restrict to, float factor, const float* __restrict x, int64_t n) {
   for (int64_t i = 0; i < n; ++i) to[i] += factor * x[i];
@@ -117,6 +107,100 @@ void forward_transposed(const KernelArgs& a) {
   });
 }
 
+// Puts rows of b (depth, columns) into a panel.
+auto panel_of(const float* b, int64_t columns) {
+  return [=](int64_t j, int64_t vectors, int64_t k, int64_t depth, float* to) {
+    for (int64_t i = 0; i < depth; ++i)
+      for (int64_t v = 0; v < vectors; ++v, to += kLanes)
+        store<kLanes>(to, load<kLanes>(b + (k + i) * columns + j + v * kLanes));
+  };
+}
+
+// c (rows, columns) = start + a * b where half of a (rows, depth) is zero. pack(column, vectors, k, depth,
+// panel) puts b's rows there, from that column on.
+template <class Pack>
+void multiply_half_zero(int64_t columns, const HalfZeroProduct& all, ThreadPool& pool, Pack pack) {
+  const HalfZeroTasks tasks(all.rows, columns, pool.threads(), 256);
+  pool.parallel_for(tasks.count(), [&](int64_t task, int) {
+    const int64_t i = task / tasks.panels.count, panel = task % tasks.panels.count;
+    const int64_t r = tasks.rows.begin(i), j = tasks.panels.begin(panel) * kLanes;
+    const int64_t vectors = tasks.panels.begin(panel + 1) - tasks.panels.begin(panel);
+    HalfZeroProduct p = all;
+    p.rows = tasks.rows.begin(i + 1) - r;
+    p.a += r * p.a_row;
+    p.c += r * p.c_row + j;
+    if (p.start) p.start += r * p.start_row + j;
+    half_zero_product(vectors, p,
+                      [&](int64_t k, int64_t depth, float* to) { pack(j, vectors, k, depth, to); });
+  });
+}
+
+// The same for c^T (columns, rows), without a start.
+void multiply_half_zero_transposed(int64_t columns, const HalfZeroProduct& all, const float* b, float* c_t,
+                                   ThreadPool& pool) {
+  constexpr int64_t kMostRows = 64;
+  const HalfZeroTasks tasks(all.rows, columns, pool.threads(), kMostRows);
+  const auto pack = panel_of(b, columns);
+  pool.parallel_for(tasks.count(), [&](int64_t task, int) {
+    // Tasks that follow each other write rows of c^T that do.
+    const int64_t i = task % tasks.rows.count, panel = task / tasks.rows.count;
+    const int64_t r = tasks.rows.begin(i), j = tasks.panels.begin(panel) * kLanes;
+    const int64_t vectors = tasks.panels.begin(panel + 1) - tasks.panels.begin(panel);
+    alignas(64) float c[kMostRows * kPanelVectors * kLanes];
+    HalfZeroProduct p = all;
+    p.rows = tasks.rows.begin(i + 1) - r;
+    p.a += r * p.a_row;
+    p.c = c, p.c_row = vectors * kLanes;
+    half_zero_product(vectors, p,
+                      [&](int64_t k, int64_t depth, float* to) { pack(j, vectors, k, depth, to); });
+    transpose<true>(c, p.c_row, p.rows, p.c_row, c_t + j * all.rows + r, all.rows);
+  });
+}
+
+void forward_half_zero(const KernelArgs& a) {
+  const int64_t batch = a.in_shape(0)[0], features = a.in_shape(0)[1], outputs = a.in_shape(1)[0];
+  const float* w = a.in(1);
+  const HalfZeroProduct p{batch, features, a.in(0), features, a.out(0), outputs, bias_of(a), 0};
+  multiply_half_zero(
+      outputs, p, *a.pool, [=](int64_t o, int64_t vectors, int64_t k, int64_t depth, float* to) {
+        transpose(w + o * features + k, features, vectors * kLanes, depth, to, vectors * kLanes);
+      });
+}
+
+void grad_input_half_zero(const KernelArgs& a) {
+  const int64_t batch = a.in_shape(0)[0], outputs = a.in_shape(0)[1], features = a.in_shape(1)[1];
+  const float* start = a.accumulate(0) ? a.out(0) : nullptr;
+  const HalfZeroProduct p{batch, outputs, a.in(0), outputs, a.out(0), features, start, features};
+  multiply_half_zero(features, p, *a.pool, panel_of(a.in(1), features));
+}
+
+// x (rows, columns) to the workspace: (columns, rows filled up to whole vectors).
+void transpose_to_workspace(const KernelArgs& a, const float* x, int64_t rows, int64_t columns, int64_t row) {
+  float* const x_t = reinterpret_cast<float*>(a.workspace);
+  const Blocks blocks(columns / kLanes, kTaskOutputs / kLanes);
+  a.pool->parallel_for(blocks.count, [&](int64_t task, int) {
+    const int64_t c = blocks.begin(task) * kLanes, end = blocks.begin(task + 1) * kLanes;
+    transpose(x + c, columns, rows, end - c, x_t + c * row, row);
+  });
+}
+
+// d_w = d_y^T * x, or (x^T * d_y)^T where x has clearly more zeros.
+void grad_weight_half_zero(const KernelArgs& a, bool by_x) {
+  const int64_t batch = a.in_shape(0)[0], outputs = a.in_shape(0)[1], features = a.in_shape(1)[1];
+  const int64_t row = (batch + kLanes - 1) / kLanes * kLanes;
+  const float *d_y = a.in(0), *x = a.in(1), *start = a.accumulate(0) ? a.out(0) : nullptr;
+  const auto* transposed = reinterpret_cast<const float*>(a.workspace);
+  if (by_x) {
+    transpose_to_workspace(a, x, batch, features, row);
+    multiply_half_zero_transposed(outputs, {features, batch, transposed, row, nullptr, 0, nullptr, 0}, d_y,
+                                  a.out(0), *a.pool);
+  } else {
+    transpose_to_workspace(a, d_y, batch, outputs, row);
+    multiply_half_zero(features, {outputs, batch, transposed, row, a.out(0), features, start, features},
+                       *a.pool, panel_of(x, features));
+  }
+}
+
 // y = sum over the entries of x that are not zero of that times a row of w^T.
 void forward_sparse(const KernelArgs& a) {
   const int64_t batch = a.in_shape(0)[0], features = a.in_shape(0)[1], outputs = a.in_shape(1)[0];
@@ -158,8 +242,10 @@ void linear_forward(const Linear&, const KernelArgs& a) {
   const int64_t batch = a.in_shape(0)[0], outputs = a.in_shape(1)[0];
   if (batch < kLanes || outputs % kLanes != 0) {
     forward_dots(a);
-  } else if (mostly_zero(a.in(0), a.in_shape(0).elements())) {
+  } else if (const double share = share_of_others(a.in(0), a.in_shape(0).elements()); share <= kFew) {
     forward_sparse(a);
+  } else if (share <= kHalf) {
+    forward_half_zero(a);
   } else {
     forward_transposed(a);
   }
@@ -167,13 +253,21 @@ void linear_forward(const Linear&, const KernelArgs& a) {
 
 void linear_grad_input(const LinearGradInput&, const KernelArgs& a) {
   const int64_t batch = a.in_shape(0)[0], outputs = a.in_shape(0)[1], features = a.in_shape(1)[1];
+  if (batch >= kLanes && features % kLanes == 0 && share_of_others(a.in(0), batch * outputs) <= kHalf)
+    return grad_input_half_zero(a);
   multiply(batch, features, outputs, a.in(0), outputs, 1, a.in(1), a.out(0), a.accumulate(0), *a.pool);
 }
 
 void linear_grad_weight(const LinearGradWeight&, const KernelArgs& a) {
   const int64_t batch = a.in_shape(0)[0], outputs = a.in_shape(0)[1], features = a.in_shape(1)[1];
-  if (outputs >= kLanes && !a.accumulate(0) && mostly_zero(a.in(1), batch * features))
-    return grad_weight_sparse(a);
+  const bool alone = !a.accumulate(0);
+  const double of_x = share_of_others(a.in(1), batch * features);
+  if (outputs >= kLanes && alone && of_x <= kFew) return grad_weight_sparse(a);
+  if (batch >= kLanes && outputs % kLanes == 0 && features % kLanes == 0) {
+    const double of_d_y = share_of_others(a.in(0), batch * outputs);
+    const bool by_x = alone && of_x + kTransposition < of_d_y;
+    if ((by_x ? of_x : of_d_y) <= kHalf) return grad_weight_half_zero(a, by_x);
+  }
   multiply(outputs, features, batch, a.in(0), 1, outputs, a.in(1), a.out(0), a.accumulate(0), *a.pool);
 }
 

@@ -1,6 +1,7 @@
 #include "ops/linear.h"
 
 #include "core/error.h"
+#include "ops/arithmetic.h"
 #include "tests/support/catch.h"
 #include "tests/support/op_case.h"
 
@@ -34,6 +35,32 @@ void check_linear(int64_t batch, int64_t features, int64_t outputs, bool with_bi
   check(c);
 }
 
+// mask * linear(x): one entry in `every` of x, and every second of the mask, is not zero.
+void check_between_zeros(int64_t batch, int64_t features, int64_t outputs, bool with_bias, int every = 2) {
+  OpCase c{.name = fmt::format("batch {} features {} outputs {} bias {}, one in {} of x", batch, features,
+                               outputs, with_bias, every),
+           .inputs = {{.shape = {batch, features}, .every = every},
+                      {.shape = {outputs, features}},
+                      {.shape = {batch, outputs}, .every = 2}},
+           .record =
+               [](Graph&, const std::vector<Tensor>& in) {
+                 return std::vector{mul(linear(in[0], in[1], in.size() > 3 ? in[3] : Tensor{}), in[2])};
+               },
+           .oracle =
+               [](const std::vector<Array>& in) {
+                 Array y(in[2].shape);
+                 for (int64_t r = 0; r < y.shape[0]; ++r)
+                   for (int64_t k = 0; k < y.shape[1]; ++k) {
+                     double sum = in.size() > 3 ? in[3].v[size_t(k)] : 0;
+                     for (int64_t f = 0; f < in[0].shape[1]; ++f) sum += in[0].at(r, f) * in[1].at(k, f);
+                     y.at(r, k) = sum * in[2].at(r, k);
+                   }
+                 return std::vector{y};
+               }};
+  if (with_bias) c.inputs.push_back({.shape = {outputs}});
+  check(c);
+}
+
 }  // namespace
 
 TEST_CASE("linear: forward and backward match the double oracle", "[ops][linear]") {
@@ -54,6 +81,17 @@ TEST_CASE("linear: inputs that are mostly zero, like encoded architectures", "[o
     check_linear(64, 224, 64, bias, true);
     check_linear(21, 30, 48, bias, true);
     check_linear(19, 35, 20, bias, true);
+  }
+}
+
+TEST_CASE("linear: half of the input and of the output's gradient is zero, as around ReLU", "[ops][linear]") {
+  for (bool bias : {false, true}) {
+    check_between_zeros(64, 130, 256, bias);
+    check_between_zeros(150, 96, 80, bias);  // panels of unequal width; the batch ends within a vector
+    check_between_zeros(17, 48, 208, bias);
+    check_between_zeros(40, 35, 64, bias);
+    check_between_zeros(64, 144, 256, bias, 4);  // the weights' gradient by x's zeros
+    check_between_zeros(150, 96, 80, bias, 3);
   }
 }
 
