@@ -44,9 +44,7 @@ Table read_known(const Arguments& a) {
   Table known;
   for (size_t i = 0; i < cost.size(); ++i) known[costs.architectures[i]].cost = cost[i];
   const CsvTable trained = read_csv(a.trained);
-  const int name = trained.column("arch_str"), accuracy = trained.column(a.accuracy);
-  require(name >= 0 && accuracy >= 0, "[bench] '{}' needs the columns arch_str and {}", a.trained,
-          a.accuracy);
+  const size_t name = required_column(trained, "arch_str"), accuracy = required_column(trained, a.accuracy);
   for (size_t r = 0; r < trained.rows.size(); ++r) {
     const auto found = known.find(trained.rows[r][name]);
     require(found != known.end(), "[bench] {}: an architecture that '{}' has not", trained.place(r), a.table);

@@ -2,9 +2,7 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
-#include <map>
-#include <optional>
+#include <numeric>
 
 #include "core/error.h"
 #include "nas/encoding.h"
@@ -34,19 +32,18 @@ FeatureExpansion chain_features(int layers, int operations) {
 }
 
 std::vector<size_t> rows_of(const CsvTable& csv, const TableOptions& o) {
-  std::optional<CsvTable> live;
+  std::vector<size_t> rows(csv.rows.size());
+  std::iota(rows.begin(), rows.end(), size_t(0));
   if (!o.live.empty()) {
-    live = read_csv(o.live);
-    require(live->rows.size() >= csv.rows.size(), "[table] '{}' has {} rows, '{}' {}", o.live,
-            live->rows.size(), csv.path.string(), csv.rows.size());
+    const CsvTable live = read_csv(o.live);
+    require(live.rows.size() >= csv.rows.size(), "[table] '{}' has {} rows, '{}' {}", o.live,
+            live.rows.size(), csv.path.string(), csv.rows.size());
+    const size_t reachable = required_column(live, "output_reachable");
+    std::erase_if(rows, [&](size_t i) { return number(live, i, reachable) == 0; });
   }
-  std::vector<size_t> rows;
-  for (size_t i = 0; i < csv.rows.size(); ++i) {
-    if (live && number(*live, i, required_column(*live, "output_reachable")) == 0) continue;
-    if (!o.group.empty() &&
-        csv.rows[i][required_column(csv, o.group)] != csv.rows[i][required_column(csv, "arch_index")])
-      continue;
-    rows.push_back(i);
+  if (!o.group.empty()) {
+    const size_t group = required_column(csv, o.group), index = required_column(csv, "arch_index");
+    std::erase_if(rows, [&](size_t i) { return csv.rows[i][group] != csv.rows[i][index]; });
   }
   return rows;
 }
