@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "nas/data/batch_io.h"
+#include "nas/data/step_batch.h"
 
 namespace ladarts {
 

@@ -7,7 +7,7 @@
 
 #include "apps/options.h"
 #include "core/json_file.h"
-#include "nas/data/batch_io.h"
+#include "nas/data/image_source.h"
 
 namespace ladarts {
 

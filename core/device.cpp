@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <map>
+#include <new>
 
 #include "core/error.h"
 
@@ -70,6 +71,14 @@ std::map<DeviceKind, std::unique_ptr<DeviceBackend>>& registry() {
 }
 
 }  // namespace
+
+void* DeviceBackend::allocate_host(Device, size_t bytes) {
+  return ::operator new(bytes, std::align_val_t(kLine));
+}
+
+void DeviceBackend::release_host(Device, void* data) noexcept {
+  ::operator delete(data, std::align_val_t(kLine));
+}
 
 std::string Device::str() const {
   return kind == DeviceKind::cpu ? "cpu" : fmt::format("cuda:{}", index);

@@ -38,6 +38,7 @@ class DeviceMark {
   virtual ~DeviceMark() = default;
   // By the device's clock, from `earlier`, a mark of the same stream. Waits until this one is passed.
   virtual double milliseconds_since(const DeviceMark& earlier) const = 0;
+  virtual void wait() const = 0;  // until it is passed; any thread may
 };
 
 // The in-order queue of a device: kernels (KernelArgs::stream) and copies run one after the other while the
@@ -50,14 +51,20 @@ class DeviceStream {
   virtual std::unique_ptr<DeviceRecording> end_recording() = 0;
   // While recording, the mark belongs to the recording, and tells of the latest replay.
   virtual std::unique_ptr<DeviceMark> mark() = 0;
-  virtual void wait() = 0;  // until all that was queued has run
+  virtual void set(
+      DeviceMark& mark) = 0;  // makes a mark of this stream one of this moment; not while recording
+  virtual void wait() = 0;    // until all that was queued has run
+  // Copies that nobody waits for, between the device and memory of DeviceBackend::allocate_host(), which must
+  // stay as it is until a mark set after them is passed.
+  virtual void queue_upload(void* to, const void* from_host, size_t bytes) = 0;
+  virtual void queue_download(void* to_host, const void* from, size_t bytes) = 0;
   // Names, for profilers, what is queued between the two calls. Ranges nest.
   virtual void begin_range(const std::string& /*name*/) {}
   virtual void end_range() {}
 };
 
-// Memory and queues of one kind of device. Pointers are device pointers; copies wait for what was queued
-// before them and are done when they return.
+// Memory and queues of one kind of device. Pointers are device pointers; copies come after what was queued
+// before them. When they return, a download is done, and the host's side of an upload may be changed.
 class DeviceBackend {
  public:
   virtual ~DeviceBackend() = default;
@@ -70,6 +77,9 @@ class DeviceBackend {
   // 64-byte aligned; throws Error when out of memory.
   virtual void* allocate(Device device, size_t bytes) = 0;
   virtual void release(Device device, void* data) noexcept = 0;
+  // Of the host, such that the device copies without the host's help. On the CPU: plain memory.
+  virtual void* allocate_host(Device device, size_t bytes);
+  virtual void release_host(Device device, void* data) noexcept;
   virtual void upload(Device device, void* to, const void* from_host, size_t bytes) = 0;
   virtual void download(Device device, void* to_host, const void* from, size_t bytes) = 0;
   virtual void fill_zero(Device device, void* to, size_t bytes) = 0;

@@ -48,6 +48,10 @@ std::vector<Written> written_by(const Step& s) {
   return all;
 }
 
+size_t words_of(const Shape& shape, DType type) {
+  return (size_t(shape.elements()) * bytes_of(type) + sizeof(uint32_t) - 1) / sizeof(uint32_t);
+}
+
 class DebugRun {
  public:
   explicit DebugRun(Program::State& state)
@@ -72,7 +76,7 @@ class DebugRun {
     const std::vector<Written> written = written_by(s);
     std::vector<Words> inputs, before;
     for (size_t i = 0; i < s.inputs.size(); ++i)
-      inputs.push_back(read(s.inputs[i], size_t(s.input_shapes[i].elements())));
+      inputs.push_back(read(s.inputs[i], words_of(s.input_shapes[i], s.input_types[i])));
     for (const Written& w : written) before.push_back(w.keeps ? read(w.at, w.words) : Words(w.words, kGuard));
 
     const std::vector<Words> after = run_guarded(s, written, before);

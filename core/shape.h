@@ -9,13 +9,13 @@
 
 namespace ladarts {
 
-enum class DType : uint8_t { f32, i32 };
+enum class DType : uint8_t { f32, i32, u8 };
 
-inline size_t bytes_of(DType) {
-  return 4;
+inline size_t bytes_of(DType t) {
+  return t == DType::u8 ? 1 : 4;
 }
 inline const char* to_string(DType t) {
-  return t == DType::f32 ? "f32" : "i32";
+  return t == DType::f32 ? "f32" : t == DType::i32 ? "i32" : "u8";
 }
 
 class Shape {

@@ -67,6 +67,11 @@ void Storage::upload(std::span<const int32_t> values) const {
   copy_in(*this, values.data());
 }
 
+void Storage::upload(std::span<const uint8_t> values) const {
+  check_span(*this, values, DType::u8);
+  copy_in(*this, values.data());
+}
+
 void Storage::download(std::span<float> values) const {
   check_span(*this, values, DType::f32);
   copy_out(*this, values.data());

@@ -54,6 +54,7 @@ class Storage {
   // Copies between host and device; the spans must have exactly shape().elements() entries.
   void upload(std::span<const float> values) const;
   void upload(std::span<const int32_t> values) const;
+  void upload(std::span<const uint8_t> values) const;
   void download(std::span<float> values) const;
   void download(std::span<int32_t> values) const;
   std::vector<float> to_vector() const;

@@ -1,6 +1,7 @@
 // NVIDIA GPUs as devices. Compiled by the host compiler; kernels are in the .cu files beside it.
 #include <cuda_runtime.h>
 
+#include <cstring>
 #include <map>
 #include <memory>
 
@@ -56,6 +57,7 @@ class Event : public DeviceMark {
     check(cudaEventElapsedTime(&ms, dynamic_cast<const Event&>(earlier).event_, event_), "timing");
     return ms;
   }
+  void wait() const override { check(cudaEventSynchronize(event_), "running a program"); }
   void record(cudaStream_t stream, bool capturing) {
     // An external event becomes a node of the captured graph; a plain one would only order the capture.
     check(cudaEventRecordWithFlags(event_, stream,
@@ -66,6 +68,35 @@ class Event : public DeviceMark {
  private:
   cudaEvent_t event_ = nullptr;
   int device_;
+};
+
+// Page-locked memory that small uploads (learning rates, random states) pass through, so that their caller
+// need not wait for the device: a ring of slots, each free again once its copy has run.
+class StagingRing {
+ public:
+  static constexpr size_t kSlotBytes = 16 << 10;
+
+  explicit StagingRing(int device) {
+    check(cudaHostAlloc(&memory_, kSlots * kSlotBytes, cudaHostAllocDefault),
+          "allocating page-locked memory");
+    for (auto& e : copied_) e = std::make_unique<Event>(device);
+  }
+  // Lives as long as its stream: nothing is released.
+
+  void upload(cudaStream_t stream, void* to, const void* from, size_t bytes) {
+    const size_t slot = next_++ % kSlots;
+    copied_[slot]->wait();  // passed long ago, unless the host is kSlots uploads ahead
+    void* staged = static_cast<std::byte*>(memory_) + slot * kSlotBytes;
+    std::memcpy(staged, from, bytes);
+    check(cudaMemcpyAsync(to, staged, bytes, cudaMemcpyHostToDevice, stream), "copying memory");
+    copied_[slot]->record(stream, false);
+  }
+
+ private:
+  static constexpr size_t kSlots = 64;
+  void* memory_ = nullptr;
+  std::unique_ptr<Event> copied_[kSlots];
+  size_t next_ = 0;
 };
 
 class Stream : public DeviceStream {
@@ -94,13 +125,33 @@ class Stream : public DeviceStream {
     event->record(stream_, status == cudaStreamCaptureStatusActive);
     return event;
   }
+  void set(DeviceMark& mark) override {
+    check(cudaSetDevice(device_), "choosing the device");
+    dynamic_cast<Event&>(mark).record(stream_, false);
+  }
   void wait() override { check(cudaStreamSynchronize(stream_), "running a program"); }
+  void queue_upload(void* to, const void* from, size_t bytes) override {
+    check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, stream_), "copying memory");
+  }
+  void queue_download(void* to, const void* from, size_t bytes) override {
+    check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, stream_), "copying memory");
+  }
+  // `from` may be changed on return.
+  void upload(void* to, const void* from, size_t bytes) {
+    if (bytes > StagingRing::kSlotBytes) {
+      queue_upload(to, from, bytes);
+      return wait();
+    }
+    if (!ring_) ring_ = std::make_unique<StagingRing>(device_);
+    ring_->upload(stream_, to, from, bytes);
+  }
   void begin_range(const std::string& name) override { push_range(name); }
   void end_range() override { pop_range(); }
 
  private:
   cudaStream_t stream_ = nullptr;
   int device_;
+  std::unique_ptr<StagingRing> ring_;
 };
 
 class Backend : public DeviceBackend {
@@ -168,11 +219,23 @@ class Backend : public DeviceBackend {
     cudaSetDevice(device.index);
     cudaFree(data);
   }
+  void* allocate_host(Device device, size_t bytes) override {
+    check(cudaSetDevice(device.index), "choosing the device");
+    void* data = nullptr;
+    check(cudaHostAlloc(&data, bytes, cudaHostAllocDefault), "allocating page-locked memory");
+    return data;
+  }
+  void release_host(Device device, void* data) noexcept override {
+    cudaSetDevice(device.index);
+    cudaFreeHost(data);
+  }
   void upload(Device device, void* to, const void* from, size_t bytes) override {
-    copy(device, to, from, bytes, cudaMemcpyHostToDevice);
+    cuda_stream(device).upload(to, from, bytes);
   }
   void download(Device device, void* to, const void* from, size_t bytes) override {
-    copy(device, to, from, bytes, cudaMemcpyDeviceToHost);
+    Stream& s = cuda_stream(device);
+    s.queue_download(to, from, bytes);
+    s.wait();
   }
   void fill_zero(Device device, void* to, size_t bytes) override {
     DeviceStream* s = stream(device);
@@ -180,18 +243,14 @@ class Backend : public DeviceBackend {
     s->wait();
   }
 
-  DeviceStream* stream(Device device) override {
+  DeviceStream* stream(Device device) override { return &cuda_stream(device); }
+
+ private:
+  Stream& cuda_stream(Device device) {
     auto& s = streams_[device.index];
     if (!s) s = std::make_unique<Stream>(device.index);
     check(cudaSetDevice(device.index), "choosing the device");
-    return s.get();
-  }
-
- private:
-  void copy(Device device, void* to, const void* from, size_t bytes, cudaMemcpyKind kind) {
-    DeviceStream* s = stream(device);
-    check(cudaMemcpyAsync(to, from, bytes, kind, static_cast<cudaStream_t>(s->handle())), "copying memory");
-    s->wait();
+    return *s;
   }
 
   std::map<int, std::unique_ptr<Stream>> streams_;

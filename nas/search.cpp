@@ -1,6 +1,5 @@
 #include "nas/search.h"
 
-#include <chrono>
 #include <cmath>
 #include <limits>
 #include <numeric>
@@ -118,12 +117,13 @@ class SearchRun {
       : config_(checked(config, images)),
         predictor_(predictor),
         run_(folder, run_config(images)),
-        steps_(config.step, predictor ? predictor->regressor.get() : nullptr),
+        steps_(config.step, predictor ? predictor->regressor.get() : nullptr,
+               images.augmentation(config.cutout)),
         log_(run_.file("epochs.jsonl")),
         architecture_log_(run_.file("architecture.jsonl")),
         split_(split_indices(first_images(images.dataset->count(), config.images), 0.5, config.seed)),
-        training_(images.dataset, images.normalisation, split_.first, loader_options(kTrainingStream)),
-        validation_(images.dataset, images.normalisation, split_.second, loader_options(kValidationStream)) {
+        training_(images.dataset, split_.first, loader_options(kTrainingStream)),
+        validation_(images.dataset, split_.second, loader_options(kValidationStream)) {
     steps_per_epoch_ = std::min(training_.batches_per_epoch(), validation_.batches_per_epoch());
     restore();
     log_.keep(size_t(epoch_));
@@ -148,12 +148,16 @@ class SearchRun {
     o.batch_size = config_.step.batch;
     o.seed = config_.seed * 4 + stream;  // the halves are shuffled and augmented independently
     o.augmentation = Augmentation::cifar(config_.cutout);
+    o.device = config_.step.device;
     return o;
   }
 
   void restore();
   void checkpoint();
-  bool run_epoch(Progress& progress);  // false: interrupted
+  bool run_epoch(Progress& progress);  // false: interrupted before its end
+  // Of the epoch's steps with and without the architecture's part.
+  void queue_step(float lr, bool with_architecture);
+  void take_step(bool with_architecture);
   SearchEpoch summarise();
 
   SearchConfig config_;
@@ -165,7 +169,7 @@ class SearchRun {
   BatchLoader training_, validation_;
   int64_t steps_per_epoch_ = 0;
   int epoch_ = 0;
-  int64_t step_ = 0;  // within the epoch
+  int64_t step_ = 0;  // within the epoch: whose results are in the sums
   EpochSums sums_;
   Stopwatch since_checkpoint_;
 };
@@ -184,40 +188,62 @@ void SearchRun::checkpoint() {
   since_checkpoint_.restart();
 }
 
+void SearchRun::queue_step(float lr, bool with_architecture) {
+  training_.next_into(steps_.training_batch());
+  if (with_architecture) {
+    validation_.next_into(steps_.validation_batch());
+    steps_.queue_architecture_step(lr);
+  }
+  steps_.queue_weight_step(lr);
+}
+
+void SearchRun::take_step(bool with_architecture) {
+  if (with_architecture) {
+    const StepResult r = steps_.take_architecture_result();
+    sums_.validation_loss += r.loss * config_.step.batch;
+    sums_.validation_correct += r.correct;
+    sums_.validation_images += config_.step.batch;
+  }
+  const StepResult r = steps_.take_weight_result();
+  require(std::isfinite(r.loss),
+          "[search] the loss is {} in epoch {}, step {}; lower the learning rate, or look for "
+          "the op at fault with LADARTS_DEBUG=1",
+          r.loss, epoch_ + 1, step_ + 1);
+  sums_.train_loss += r.loss * config_.step.batch;
+  sums_.train_correct += r.correct;
+  sums_.train_images += config_.step.batch;
+  ++step_;
+}
+
 bool SearchRun::run_epoch(Progress& progress) {
-  using clock = std::chrono::steady_clock;
   const CosineSchedule schedule{config_.lr, config_.lr_min, config_.epochs, config_.lr_warmup_epochs};
   const float lr = float(learning_rate(schedule, epoch_));
   const bool with_architecture = epoch_ >= config_.architecture_start_epoch;
   training_.seek(epoch_, step_);
   if (with_architecture) validation_.seek(epoch_, step_);
-  auto before = clock::now();
-  while (step_ < steps_per_epoch_) {
-    if (interrupted()) return false;
-    if (since_checkpoint_.seconds() > kCheckpointSeconds) checkpoint();
-    upload(training_.next(), steps_.training_batch());
-    if (with_architecture) {
-      upload(validation_.next(), steps_.validation_batch());
-      const StepResult r = steps_.architecture_step(lr);
-      sums_.validation_loss += r.loss * config_.step.batch;
-      sums_.validation_correct += r.correct;
-      sums_.validation_images += config_.step.batch;
-    }
-    const StepResult r = steps_.weight_step(lr);
-    require(std::isfinite(r.loss),
-            "[search] the loss is {} in epoch {}, step {}; lower the learning rate, or look for "
-            "the op at fault with LADARTS_DEBUG=1",
-            r.loss, epoch_ + 1, step_ + 1);
-    sums_.train_loss += r.loss * config_.step.batch;
-    sums_.train_correct += r.correct;
-    sums_.train_images += config_.step.batch;
-    ++step_;
-    const auto now = clock::now();
-    sums_.seconds += std::chrono::duration<double>(now - before).count();
-    before = now;
+  Stopwatch watch;
+  int64_t queued = step_;
+  const auto take = [&] {
+    take_step(with_architecture);
+    sums_.seconds += watch.seconds();
+    watch.restart();
     progress.update(epoch_ * steps_per_epoch_ + step_,
                     fmt::format("epoch {}/{} loss {:.3f}", epoch_ + 1, config_.epochs,
                                 sums_.train_loss / double(sums_.train_images)));
+  };
+  while (step_ < steps_per_epoch_) {
+    const bool stop = interrupted();
+    if (stop || since_checkpoint_.seconds() > kCheckpointSeconds) {
+      while (step_ < queued) take();
+      if (stop) return step_ == steps_per_epoch_;
+      checkpoint();
+    }
+    // The device has its next step before the host looks at the last one's results.
+    if (queued < steps_per_epoch_) {
+      queue_step(lr, with_architecture);
+      ++queued;
+    }
+    if (queued - step_ == SearchSteps::kStepsAhead || queued == steps_per_epoch_) take();
   }
   return true;
 }

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "core/json_file.h"
-#include "nas/data/batch_io.h"
+#include "nas/data/image_source.h"
 #include "nas/genotype.h"
 #include "nas/search_steps.h"
 #include "predictor/predictor_file.h"

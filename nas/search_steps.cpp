@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "core/gradients.h"
 #include "nas/latency_term.h"
+#include "nas/step_output.h"
 #include "ops/arithmetic.h"
 #include "ops/flat.h"
 #include "ops/losses.h"
@@ -22,9 +23,9 @@ enum : size_t {
   kArchitectureStep,   // first order: gradient and Adam; second order: Adam alone
   kUnroll,             // w' = w - lr (mu buf + grad L_train + wd w)
   kUnrolledGradients,  // at w': d L_val / d w' and d (L_val + lambda LAT) / d alpha
-  kPerturb,            // w = saved + c * d L_val / d w'
-  kTrainingAlpha,      // d L_train / d alpha, times c, added to the gradient of alpha
-  kRestore,            // w = saved
+  kPerturb,            // w = saved + r, a step along d L_val / d w'
+  kTrainingAlpha,  // d L_train / d alpha over 2 |r|, times |d L_val / d w'|, added to the gradient of alpha
+  kRestore,        // w = saved
   kPrograms
 };
 
@@ -32,6 +33,7 @@ enum : size_t {
 
 struct SearchSteps::Programs {
   SearchStepConfig config;
+  AugmentDesc augmentation;
   ArchitectureParameters architecture;
   ParameterSet weights;
   std::deque<Graph> graphs;
@@ -46,12 +48,17 @@ struct SearchSteps::Programs {
   Storage lr = scalar(), architecture_lr = scalar(), lambda = scalar();
   Storage minus_lr = scalar(), minus_lr_momentum = scalar(), minus_lr_decay = scalar(),
           perturbation = scalar(), alpha_factor = scalar();
-  Storage weight_loss, weight_correct, architecture_loss, architecture_correct, unrolled_norm, cost;
+  Storage unrolled_norm, cost;
+  std::optional<uint64_t> architecture_steps;  // as adam_step has it, where that is known
+  // Loss and number of correct predictions of a step of each kind.
+  StepOutput weight_output{config.device, SearchSteps::kStepsAhead},
+      architecture_output{config.device, SearchSteps::kStepsAhead};
 
   Storage scalar() const { return Storage::create({1}, DType::f32, config.device); }
 
-  Programs(const SearchStepConfig& c, const Regressor* predictor)
+  Programs(const SearchStepConfig& c, const Regressor* predictor, const AugmentDesc& a)
       : config(c),
+        augmentation(a),
         architecture(c.supernet.space, c.supernet.edge_normalisation, c.seed, c.device),
         weights(c.seed, c.device) {
     for (size_t i = 0; i < kPrograms; ++i) graphs.emplace_back(c.device);
@@ -59,8 +66,7 @@ struct SearchSteps::Programs {
             config.lambda);
     require(config.batch > 0, "[search] batch is {}; give 1 or more", config.batch);
     const NetworkShape shape = resolve(config.supernet.shape, config.supernet.space);
-    for (StepBatch* b : {&training, &validation})
-      *b = StepBatch::create(config.batch, shape.image, config.device);
+    for (StepBatch* b : {&training, &validation}) *b = StepBatch(config.batch, shape.image, config.device);
     if (predictor && config.term.relaxation.random())
       noise.emplace(config.supernet.space, config.term.relaxation.draws, config.seed, config.device);
     lambda.set(config.lambda);
@@ -86,8 +92,8 @@ struct SearchSteps::Programs {
   Loss record_loss(Graph& g, const StepBatch& batch, const Regressor* predictor) {
     const ArchitectureWeights mixture = record_architecture_weights(g, architecture);
     const Tensor logits =
-        record_supernet(g, config.supernet, weights, mixture, g.leaf(batch.images, "images"));
-    const Tensor labels = g.leaf(batch.labels, "labels");
+        record_supernet(g, config.supernet, weights, mixture, batch.record_images(g, augmentation));
+    const Tensor labels = batch.record_labels(g);
     Loss loss;
     loss.cross_entropy = cross_entropy(logits, labels);
     loss.correct = count_correct(logits, labels);
@@ -103,7 +109,9 @@ struct SearchSteps::Programs {
 
   // New draws at each architecture step; a search that goes on counts from where it stopped.
   void draw_noise() {
-    if (noise) noise->draw(uint64_t(adam_step.item()));
+    if (!noise) return;
+    if (!architecture_steps) architecture_steps = uint64_t(adam_step.item());
+    noise->draw(*architecture_steps);
   }
 
   void record_adam(Graph& g) {
@@ -121,8 +129,7 @@ struct SearchSteps::Programs {
   void record_weight_step() {
     Graph& g = graphs[kWeightStep];
     const Loss loss = record_loss(g, training, nullptr);
-    weight_loss = g.bind_output(loss.cross_entropy);
-    weight_correct = g.bind_output(loss.correct);
+    weight_output.bind(g, loss.cross_entropy, loss.correct);
     gradients(loss.total, weights.leaves(g), {.into = weights.gradient_storages()});
     const Storage values = weights.values();
     momentum = Storage::create(values.shape(), DType::f32, config.device);
@@ -135,8 +142,7 @@ struct SearchSteps::Programs {
   void record_first_order(const Regressor* predictor) {
     Graph& g = graphs[kArchitectureStep];
     const Loss loss = record_loss(g, validation, predictor);
-    architecture_loss = g.bind_output(loss.cross_entropy);
-    architecture_correct = g.bind_output(loss.correct);
+    architecture_output.bind(g, loss.cross_entropy, loss.correct);
     gradients(loss.total, architecture.set().leaves(g), {.into = architecture.set().gradient_storages()});
     record_adam(g);
   }
@@ -157,8 +163,7 @@ struct SearchSteps::Programs {
     {
       Graph& g = graphs[kUnrolledGradients];
       const Loss loss = record_loss(g, validation, predictor);
-      architecture_loss = g.bind_output(loss.cross_entropy);
-      architecture_correct = g.bind_output(loss.correct);
+      architecture_output.bind(g, loss.cross_entropy, loss.correct);
       std::vector<Tensor> wrt = weights.leaves(g);
       GradientOptions options{.into = weights.gradient_storages()};
       for (const Tensor& t : set.leaves(g)) wrt.push_back(t);
@@ -171,12 +176,13 @@ struct SearchSteps::Programs {
     {
       Graph& g = graphs[kPerturb];
       flat_copy(g.leaf(w), g.leaf(saved_weights));
-      flat_axpy(g.leaf(w), g.leaf(d_w), g.leaf(perturbation));
+      flat_step(g.leaf(w), g.leaf(d_w), g.leaf(unrolled_norm), g.leaf(perturbation));
     }
     {
       Graph& g = graphs[kTrainingAlpha];
       gradients(record_loss(g, training, nullptr).total, set.leaves(g), {.into = set.gradient_storages()});
-      flat_axpy(g.leaf(alpha_gradient), g.leaf(set.gradients()), g.leaf(alpha_factor));
+      flat_axpy(g.leaf(alpha_gradient), g.leaf(set.gradients()),
+                mul(g.leaf(alpha_factor), g.leaf(unrolled_norm)));
     }
     flat_copy(graphs[kRestore].leaf(w), graphs[kRestore].leaf(saved_weights));
     Graph& g = graphs[kArchitectureStep];
@@ -196,13 +202,12 @@ struct SearchSteps::Programs {
     minus_lr_decay.set(-learning_rate * config.weight_decay);
     programs[kUnroll].run();
     programs[kUnrolledGradients].run();
-    // Central difference of d L_train / d alpha along the validation gradient of the unrolled weights.
-    const float norm = unrolled_norm.item();
-    const float r = norm > 0 ? 0.01f / norm : 0.f;
+    // Central difference of d L_train / d alpha over a step of 0.01 to each side along the validation
+    // gradient of the unrolled weights. That gradient's norm stays on the device.
+    constexpr float kLength = 0.01f;
     for (const float sign : {1.f, -1.f}) {
-      if (r == 0) break;
-      perturbation.set(sign * r);
-      alpha_factor.set(-sign * learning_rate / (2 * r));
+      perturbation.set(sign * kLength);
+      alpha_factor.set(-sign * learning_rate / (2 * kLength));
       programs[kPerturb].run();
       programs[kTrainingAlpha].run();
     }
@@ -210,28 +215,48 @@ struct SearchSteps::Programs {
   }
 };
 
-SearchSteps::SearchSteps(const SearchStepConfig& config, const Regressor* predictor)
-    : programs_(std::make_unique<Programs>(config, predictor)) {}
+SearchSteps::SearchSteps(const SearchStepConfig& config, const Regressor* predictor,
+                         const AugmentDesc& augmentation)
+    : programs_(std::make_unique<Programs>(config, predictor, augmentation)) {}
 SearchSteps::~SearchSteps() = default;
 
-StepBatch& SearchSteps::training_batch() {
+const StepBatch& SearchSteps::training_batch() const {
   return programs_->training;
 }
-StepBatch& SearchSteps::validation_batch() {
+const StepBatch& SearchSteps::validation_batch() const {
   return programs_->validation;
 }
 
-StepResult SearchSteps::weight_step(float learning_rate) {
+void SearchSteps::queue_weight_step(float learning_rate) {
   programs_->lr.set(learning_rate);
   programs_->programs[kWeightStep].run();
-  return {programs_->weight_loss.item(), int(programs_->weight_correct.item())};
+  programs_->weight_output.queue();
 }
 
-StepResult SearchSteps::architecture_step(float learning_rate) {
+void SearchSteps::queue_architecture_step(float learning_rate) {
   programs_->draw_noise();
   if (programs_->config.second_order) programs_->run_second_order(learning_rate);
   programs_->programs[kArchitectureStep].run();
-  return {programs_->architecture_loss.item(), int(programs_->architecture_correct.item())};
+  programs_->architecture_output.queue();
+  if (programs_->architecture_steps) ++*programs_->architecture_steps;
+}
+
+StepResult SearchSteps::take_weight_result() {
+  return programs_->weight_output.take();
+}
+
+StepResult SearchSteps::take_architecture_result() {
+  return programs_->architecture_output.take();
+}
+
+StepResult SearchSteps::weight_step(float learning_rate) {
+  queue_weight_step(learning_rate);
+  return take_weight_result();
+}
+
+StepResult SearchSteps::architecture_step(float learning_rate) {
+  queue_architecture_step(learning_rate);
+  return take_architecture_result();
 }
 
 std::vector<float> SearchSteps::architecture_gradient() const {
@@ -253,6 +278,7 @@ ArchitectureParameters& SearchSteps::architecture() {
 }
 
 NamedStorages SearchSteps::state() {
+  programs_->architecture_steps.reset();  // the caller may write another
   NamedStorages all = named_values(programs_->weights, "weights.");
   for (auto& entry : named_values(programs_->architecture.set(), "architecture.")) all.push_back(entry);
   all.emplace_back("sgd.momentum", programs_->momentum);

@@ -6,8 +6,9 @@
 
 #include "core/program.h"
 #include "core/safetensors.h"
-#include "nas/data/batch_io.h"
+#include "nas/data/step_batch.h"
 #include "nas/latency_term.h"
+#include "nas/step_output.h"
 #include "predictor/regressor.h"
 
 namespace ladarts {
@@ -32,25 +33,29 @@ struct SearchStepConfig {
   LatencyTermOptions term{.relaxation = {.kind = RelaxationKind::derived}};
 };
 
-struct StepResult {
-  float loss = 0;   // cross-entropy, without the latency term
-  int correct = 0;  // of batch
-};
-
 class SearchSteps {
  public:
-  // `predictor` may be null; then lambda must be 0. It is not kept.
-  SearchSteps(const SearchStepConfig& config, const Regressor* predictor);
+  // `predictor` may be null; then lambda must be 0. It is not kept. `augmentation` is that of both batches.
+  SearchSteps(const SearchStepConfig& config, const Regressor* predictor,
+              const AugmentDesc& augmentation = {});
   ~SearchSteps();
 
-  StepBatch& training_batch();
-  StepBatch& validation_batch();
+  const StepBatch& training_batch() const;
+  const StepBatch& validation_batch() const;
 
   // Updates the weights on the training batch.
   StepResult weight_step(float learning_rate);
   // Updates alpha and beta on the validation batch; second order also reads the training batch and needs the
   // learning rate of the weights. The result is of the validation batch.
   StepResult architecture_step(float learning_rate);
+
+  // The same, queued: a GPU is never waited for. Of each kind at most kStepsAhead may be under way; their
+  // results are taken in order, which waits for the step in question alone.
+  static constexpr int kStepsAhead = 2;
+  void queue_weight_step(float learning_rate);
+  void queue_architecture_step(float learning_rate);
+  StepResult take_weight_result();
+  StepResult take_architecture_result();
   // The gradient that the last architecture step gave to Adam, in the layout of the architecture's flat set.
   std::vector<float> architecture_gradient() const;
   // The latency term, as the next architecture step will see it; NaN without a predictor.

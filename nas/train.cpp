@@ -1,7 +1,6 @@
 #include "nas/train.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <optional>
 
@@ -11,6 +10,7 @@
 #include "core/jsonl_log.h"
 #include "core/program.h"
 #include "core/progress.h"
+#include "nas/data/loader.h"
 #include "nas/network_file.h"
 #include "nas/run_folder.h"
 #include "nas/train_steps.h"
@@ -22,16 +22,17 @@ namespace {
 
 constexpr double kCheckpointSeconds = 300;  // at most so much work is lost to a kill
 
-// Adds the cross-entropy and the correct predictions of the first `count` rows of logits (N, K).
-void add_rows(const std::vector<float>& logits, std::span<const int32_t> labels, int64_t count,
-              int64_t classes, double& loss, int64_t& correct) {
-  for (int64_t i = 0; i < count; ++i) {
-    const float* row = &logits[size_t(i * classes)];
+// Adds the cross-entropy and the correct predictions of the first rows of logits (N, K), as many as there are
+// labels.
+void add_rows(std::span<const float> logits, std::span<const int32_t> labels, int64_t classes, double& loss,
+              int64_t& correct) {
+  for (size_t i = 0; i < labels.size(); ++i) {
+    const float* row = &logits[i * size_t(classes)];
     const float* largest = std::max_element(row, row + classes);
     double sum = 0;
     for (int64_t k = 0; k < classes; ++k) sum += std::exp(double(row[k]) - *largest);
-    loss += std::log(sum) + *largest - row[labels[size_t(i)]];
-    correct += largest - row == labels[size_t(i)];
+    loss += std::log(sum) + *largest - row[labels[i]];
+    correct += largest - row == labels[i];
   }
 }
 
@@ -42,14 +43,14 @@ class Evaluator {
             const ImageSource& images, int batch, int64_t limit)
       : classes_(resolve(config.shape, config.space).classes),
         indices_(first_images(images.dataset->count(), limit)),
-        loader_(images.dataset, images.normalisation, indices_,
-                {.batch_size = batch, .shuffle = false, .drop_last = false}) {
-    const Device device = params.device();
-    const int64_t side = images.dataset->size;
-    images_ = Storage::create({batch, kImageChannels, side, side}, DType::f32, device);
-    Graph g(device);
-    logits_ = g.bind_output(
-        record_network(g, config, NetworkMode::evaluation, params, buffers, g.leaf(images_)).logits);
+        loader_(images.dataset, indices_,
+                {.batch_size = batch, .shuffle = false, .drop_last = false, .device = params.device()}),
+        batch_(batch, images.dataset->size, params.device()) {
+    Graph g(params.device());
+    const Tensor x = batch_.record_images(g, images.augmentation());
+    const Storage logits =
+        g.bind_output(record_network(g, config, NetworkMode::evaluation, params, buffers, x).logits);
+    logits_.emplace(logits.buffer(), kAhead);
     params.values();
     buffers.values();
     program_ = compile(g);
@@ -61,13 +62,23 @@ class Evaluator {
     double loss = 0;
     int64_t correct = 0;
     Evaluation result;
-    for (int64_t i = 0; i < loader_.batches_per_epoch(); ++i) {
-      if (interrupted()) return std::nullopt;
-      const Batch b = loader_.next();
-      images_.upload(b.images);
-      program_->run();
-      add_rows(logits_.to_vector(), b.labels, b.count, classes_, loss, correct);
-      result.images += b.count;
+    std::vector<int32_t> labels[kAhead];  // of the batches under way
+    const int64_t batches = loader_.batches_per_epoch();
+    for (int64_t queued = 0, taken = 0; taken < batches;) {
+      if (queued < batches && queued - taken < kAhead) {
+        const Batch b = loader_.next_into(batch_);
+        program_->run();
+        logits_->queue();
+        labels[queued++ % kAhead].assign(b.labels.begin(), b.labels.begin() + b.count);
+        continue;
+      }
+      const std::vector<int32_t>& of_batch = labels[taken++ % kAhead];
+      add_rows(logits_->take(), of_batch, classes_, loss, correct);
+      if (interrupted()) {
+        while (logits_->under_way() > 0) logits_->take();
+        return std::nullopt;
+      }
+      result.images += int64_t(of_batch.size());
       if (progress) progress(result.images);
     }
     result.loss = loss / double(result.images);
@@ -78,8 +89,10 @@ class Evaluator {
  private:
   int64_t classes_;
   std::vector<int32_t> indices_;
+  static constexpr int kAhead = 2;  // batches whose logits may be on their way
   BatchLoader loader_;
-  Storage images_, logits_;
+  StepBatch batch_;
+  std::optional<Readback> logits_;
   std::optional<Program> program_;
 };
 
@@ -94,14 +107,15 @@ class TrainRun {
            const std::filesystem::path& folder)
       : config_(checked(config)),
         run_(folder, run_config(train, test)),
-        steps_(config_),
+        steps_(config_, train.augmentation(config.cutout)),
         evaluator_(config.network, steps_.params, steps_.buffers, test, 100, config.test_images),
         log_(run_.file("epochs.jsonl")),
         normalisation_(train.normalisation),
-        loader_(train.dataset, train.normalisation, first_images(train.dataset->count(), config.train_images),
+        loader_(train.dataset, first_images(train.dataset->count(), config.train_images),
                 {.batch_size = config.batch,
                  .augmentation = Augmentation::cifar(config.cutout),
-                 .seed = config.seed}) {
+                 .seed = config.seed,
+                 .device = config.device}) {
     if (const Json position = run_.load_checkpoint(steps_.state()); !position.is_null()) {
       epoch_ = position.at("epoch");
       step_ = position.at("step");
@@ -163,31 +177,45 @@ class TrainRun {
 
   CosineSchedule schedule() const { return {config_.lr, 0, config_.epochs, config_.lr_warmup_epochs}; }
 
+  void take_step() {
+    const StepResult r = steps_.take_result();
+    require(std::isfinite(r.loss),
+            "[train] the loss is {} in epoch {}, step {}; lower the learning rate, or look for "
+            "the op at fault with LADARTS_DEBUG=1",
+            r.loss, epoch_ + 1, step_ + 1);
+    loss_ += double(r.loss) * config_.batch;
+    correct_ += r.correct;
+    ++step_;
+  }
+
+  // False: interrupted before its end.
   bool run_epoch(Progress& progress) {
-    using clock = std::chrono::steady_clock;
     const int64_t steps = loader_.batches_per_epoch();
     steps_.set(learning_rate(schedule(), epoch_), linear_ramp(config_.drop_path, epoch_, config_.epochs));
     if (step_ < steps) loader_.seek(epoch_, step_);
-    auto before = clock::now();
-    while (step_ < steps) {
-      if (interrupted()) return false;
-      if (since_checkpoint_.seconds() > kCheckpointSeconds) checkpoint();
-      upload(loader_.next(), steps_.batch);
-      steps_.run(epoch_ * steps + step_);
-      const double loss = steps_.loss();
-      require(std::isfinite(loss),
-              "[train] the loss is {} in epoch {}, step {}; lower the learning rate, or look for "
-              "the op at fault with LADARTS_DEBUG=1",
-              loss, epoch_ + 1, step_ + 1);
-      loss_ += loss * config_.batch;
-      correct_ += steps_.correct();
-      ++step_;
-      const auto now = clock::now();
-      seconds_ += std::chrono::duration<double>(now - before).count();
-      before = now;
+    Stopwatch watch;
+    int64_t queued = step_;
+    const auto take = [&] {
+      take_step();
+      seconds_ += watch.seconds();
+      watch.restart();
       progress.update(epoch_ * steps + step_,
                       fmt::format("epoch {}/{} loss {:.3f}", epoch_ + 1, config_.epochs,
                                   loss_ / double(step_ * config_.batch)));
+    };
+    while (step_ < steps) {
+      const bool stop = interrupted();
+      if (stop || since_checkpoint_.seconds() > kCheckpointSeconds) {
+        while (step_ < queued) take();
+        if (stop) return step_ == steps;
+        checkpoint();
+      }
+      // The device has its next step before the host looks at the last one's results.
+      if (queued < steps) {
+        loader_.next_into(steps_.batch);
+        steps_.queue(epoch_ * steps + queued++);
+      }
+      if (queued - step_ == TrainSteps::kStepsAhead || queued == steps) take();
     }
     return true;
   }
@@ -222,7 +250,7 @@ class TrainRun {
   Normalisation normalisation_;
   BatchLoader loader_;
   int epoch_ = 0;
-  int64_t step_ = 0;  // within the epoch
+  int64_t step_ = 0;  // within the epoch: whose results are in the sums
   double loss_ = 0, seconds_ = 0;
   int64_t correct_ = 0;
   Stopwatch since_checkpoint_;

@@ -7,7 +7,7 @@
 #include <string>
 
 #include "core/json_file.h"
-#include "nas/data/batch_io.h"
+#include "nas/data/image_source.h"
 #include "nas/network.h"
 
 namespace ladarts {

@@ -7,23 +7,21 @@
 
 namespace ladarts {
 
-TrainSteps::TrainSteps(const TrainConfig& config)
-    : config_(config),
+TrainSteps::TrainSteps(const TrainConfig& config, const AugmentDesc& augmentation)
+    : batch(config.batch, resolve(config.network.shape, config.network.space).image, config.device),
       params(config.seed, config.device),
       buffers(0, config.device),
-      random_(config.seed, config.device) {
-  const NetworkShape shape = resolve(config.network.shape, config.network.space);
-  batch = StepBatch::create(config.batch, shape.image, config.device);
+      random_(config.seed, config.device),
+      output_(config.device, kStepsAhead) {
   Graph g(config.device);
   std::optional<DropPathInput> drop_path;
   if (config.drop_path > 0) drop_path = DropPathInput{g.leaf(drop_rate_, "drop_path"), random_};
   const Network n = record_network(g, config.network, NetworkMode::training, params, buffers,
-                                   g.leaf(batch.images, "images"), drop_path);
-  const Tensor labels = g.leaf(batch.labels, "labels");
+                                   batch.record_images(g, augmentation), drop_path);
+  const Tensor labels = batch.record_labels(g);
   const CrossEntropyDesc desc{config.label_smoothing};
   Tensor loss = cross_entropy(n.logits, labels, desc);
-  loss_ = g.bind_output(loss);
-  correct_ = g.bind_output(count_correct(n.logits, labels));
+  output_.bind(g, loss, count_correct(n.logits, labels));
   if (n.auxiliary_logits)
     loss = add(loss, scale(cross_entropy(n.auxiliary_logits, labels, desc), config.auxiliary_weight));
   gradients(loss, params.leaves(g), {.into = params.gradient_storages(), .recompute = true});

@@ -5,35 +5,37 @@
 
 #include "core/program.h"
 #include "core/safetensors.h"
+#include "nas/data/step_batch.h"
+#include "nas/step_output.h"
 #include "nas/train.h"
 
 namespace ladarts {
 
 class TrainSteps {
  public:
-  explicit TrainSteps(const TrainConfig& config);  // which must outlive it
+  explicit TrainSteps(const TrainConfig& config, const AugmentDesc& augmentation = {});
 
   // Sets what varies between epochs.
   void set(double lr, double drop_rate) {
     lr_.set(float(lr));
     drop_rate_.set(float(drop_rate));
   }
-  // One step on what `batch` holds. `step` counts all steps of the training: it fixes the masks.
-  void run(int64_t step) {
+  // Queues one step on what `batch` holds. `step` counts all steps of the training: it fixes the masks. At
+  // most kStepsAhead may be under way; their results are taken in order.
+  static constexpr int kStepsAhead = 2;
+  void queue(int64_t step) {
     random_.set_step(uint64_t(step));
     program_->run();
+    output_.queue();
   }
-  double loss() const { return loss_.item(); }
-  int correct() const { return int(correct_.item()); }
+  StepResult take_result() { return output_.take(); }
 
   // Everything that a checkpoint must hold, under unique names.
   NamedStorages state();
   Program& program() { return *program_; }
 
  private:
-  Storage scratch(Shape shape) const { return Storage::create(shape, DType::f32, config_.device); }
-
-  const TrainConfig& config_;
+  Storage scratch(Shape shape) const { return Storage::create(shape, DType::f32, params.device()); }
 
  public:
   StepBatch batch;
@@ -42,7 +44,8 @@ class TrainSteps {
  private:
   RandomState random_;
   Storage lr_ = scratch({1}), drop_rate_ = scratch({1});
-  Storage momentum_, loss_, correct_;
+  Storage momentum_;
+  StepOutput output_;
   std::optional<Program> program_;
 };
 

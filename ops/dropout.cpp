@@ -11,16 +11,6 @@ namespace {
 
 using StateWords = std::array<int32_t, 4>;
 
-StateWords read(const Storage& storage) {
-  StateWords words;
-  storage.download(std::span<int32_t>(words));
-  return words;
-}
-
-uint64_t join(int32_t low, int32_t high) {
-  return uint64_t(uint32_t(high)) << 32 | uint32_t(low);
-}
-
 void require_stream(std::string_view op, uint32_t stream) {
   require(stream < 0x80000000u, "[{}] stream {} is too large; use numbers below 2^31", op, stream);
 }
@@ -28,9 +18,8 @@ void require_stream(std::string_view op, uint32_t stream) {
 }  // namespace
 
 RandomState::RandomState(uint64_t seed, Device device)
-    : storage_(Storage::create(Shape{4}, DType::i32, device)) {
-  const StateWords words{int32_t(uint32_t(seed)), int32_t(uint32_t(seed >> 32)), 0, 0};
-  storage_.upload(std::span<const int32_t>(words));
+    : seed_(seed), storage_(Storage::create(Shape{4}, DType::i32, device)) {
+  set_step(0);
 }
 
 void RandomState::advance() {
@@ -38,20 +27,15 @@ void RandomState::advance() {
 }
 
 void RandomState::set_step(uint64_t step) {
-  StateWords words = read(storage_);
-  words[2] = int32_t(uint32_t(step));
-  words[3] = int32_t(uint32_t(step >> 32));
+  const StateWords words{int32_t(uint32_t(seed_)), int32_t(uint32_t(seed_ >> 32)), int32_t(uint32_t(step)),
+                         int32_t(uint32_t(step >> 32))};
   storage_.upload(std::span<const int32_t>(words));
 }
 
 uint64_t RandomState::step() const {
-  const StateWords words = read(storage_);
-  return join(words[2], words[3]);
-}
-
-uint64_t RandomState::seed() const {
-  const StateWords words = read(storage_);
-  return join(words[0], words[1]);
+  StateWords words;
+  storage_.download(std::span<int32_t>(words));
+  return uint64_t(uint32_t(words[3])) << 32 | uint32_t(words[2]);
 }
 
 Tensor dropout(Tensor x, float rate, const RandomState& state, uint32_t stream) {

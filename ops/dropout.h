@@ -13,11 +13,12 @@ class RandomState {
   void advance();  // to the next step; call before each run of a training program
   void set_step(uint64_t step);
   uint64_t step() const;
-  uint64_t seed() const;
+  uint64_t seed() const { return seed_; }
   Tensor leaf(Graph& graph) const { return graph.leaf(storage_, "random_state"); }
   const Storage& storage() const { return storage_; }  // (4) i32: seed low, high, step low, high
 
  private:
+  uint64_t seed_;
   Storage storage_;
 };
 

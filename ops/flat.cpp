@@ -26,6 +26,13 @@ void flat_axpy(Tensor y, Tensor x, Tensor coefficient) {
   y.graph().add(std::make_shared<FlatAxpy>(), {y, x, coefficient}, {}, {0});
 }
 
+void flat_step(Tensor y, Tensor x, Tensor norm, Tensor length) {
+  require_same_size("flat_step", y, x);
+  require_scalar("flat_step", "norm", norm);
+  require_scalar("flat_step", "length", length);
+  y.graph().add(std::make_shared<FlatStep>(), {y, x, norm, length}, {}, {0});
+}
+
 Tensor flat_norm(Tensor x) {
   require_float("flat_norm", "x", x);
   return x.graph().add(std::make_shared<FlatNorm>(), {x}, {{Shape{1}}})[0];

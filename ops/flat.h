@@ -8,7 +8,9 @@ namespace ladarts {
 
 void flat_copy(Tensor to, Tensor from);                  // to = from
 void flat_axpy(Tensor y, Tensor x, Tensor coefficient);  // y += coefficient * x
-Tensor flat_norm(Tensor x);                              // (n) -> (1): Euclidean norm
+// y += length / norm * x, a step along x whose norm is given; none where that is 0.
+void flat_step(Tensor y, Tensor x, Tensor norm, Tensor length);
+Tensor flat_norm(Tensor x);  // (n) -> (1): Euclidean norm
 
 class FlatCopy : public Op {  // (to, from) -> (): updates `to`
  public:
@@ -18,6 +20,11 @@ class FlatCopy : public Op {  // (to, from) -> (): updates `to`
 class FlatAxpy : public Op {  // (y, x, coefficient: (1)) -> (): updates y
  public:
   std::string_view name() const override { return "flat_axpy"; }
+};
+
+class FlatStep : public Op {  // (y, x, norm: (1), length: (1)) -> (): updates y
+ public:
+  std::string_view name() const override { return "flat_step"; }
 };
 
 class FlatNorm : public Op {  // (x: (n)) -> (1)

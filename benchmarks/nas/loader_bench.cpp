@@ -1,4 +1,4 @@
-// Images per second that the loader's one background thread prepares: decoding, augmentation, batching.
+// Images per second that the loader's one background thread prepares: choosing augmentations, batching.
 // Usage: loader_bench [BATCH] [SECONDS]
 #include <cstdlib>
 
@@ -24,15 +24,14 @@ std::shared_ptr<const ImageSet> random_images(int n) {
 Json measure(const char* name, std::shared_ptr<const ImageSet> images, Augmentation augmentation,
              int64_t batch, double seconds) {
   const std::vector<int32_t> indices = first_images(images->count());
-  BatchLoader loader(std::move(images), kCifar10Normalisation, indices,
-                     {.batch_size = batch, .augmentation = augmentation});
+  BatchLoader loader(std::move(images), indices, {.batch_size = batch, .augmentation = augmentation});
   for (int i = 0; i < 8; ++i) loader.next();
   const Stopwatch watch;
   int64_t loaded = 0;
   while (watch.seconds() < seconds) loaded += loader.next().count;
   const double rate = double(loaded) / watch.seconds();
-  // A pixel is read as a byte and written as a float.
-  const double bytes = 3 * 32 * 32 * 5.;
+  // A pixel is a byte, read and written.
+  const double bytes = 3 * 32 * 32 * 2.;
   return {{"benchmark", name},
           {"batch", batch},
           {"images_per_s", rate},

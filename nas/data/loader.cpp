@@ -30,12 +30,12 @@ int64_t count_batches(const ImageSet& images, const std::vector<int32_t>& indice
 
 }  // namespace
 
-BatchLoader::BatchLoader(std::shared_ptr<const ImageSet> images, Normalisation normalisation,
-                         std::vector<int32_t> indices, LoaderOptions options)
+BatchLoader::BatchLoader(std::shared_ptr<const ImageSet> images, std::vector<int32_t> indices,
+                         LoaderOptions options)
     : images_(std::move(images)),
-      normalisation_(normalisation),
       indices_(std::move(indices)),
       options_(options),
+      layout_{options_.batch_size, images_->size},
       batches_(count_batches(*images_, indices_, options_)),
       order_(indices_),
       prefetcher_(1 + options_.batches_ahead,
@@ -45,9 +45,25 @@ int64_t BatchLoader::samples_per_epoch() const {
   return std::min(batches_ * options_.batch_size, int64_t(indices_.size()));
 }
 
+Batch BatchLoader::view(const Slot& slot) const {
+  const std::byte* block = slot.memory->data();
+  const auto rows = size_t(layout_.rows);
+  return {slot.epoch,
+          slot.index,
+          slot.count,
+          {reinterpret_cast<const uint8_t*>(block), rows * images_->image_bytes()},
+          {reinterpret_cast<const AugmentChoice*>(block + layout_.choices_offset()), rows},
+          {reinterpret_cast<const int32_t*>(block + layout_.labels_offset()), rows}};
+}
+
 Batch BatchLoader::next() {
-  const Slot& slot = prefetcher_.next();
-  return {slot.epoch, slot.index, slot.count, slot.images, slot.labels};
+  return view(prefetcher_.next());
+}
+
+Batch BatchLoader::next_into(const StepBatch& to) {
+  Slot& slot = prefetcher_.next();
+  slot.upload.queue(*slot.memory, to.buffer());
+  return view(slot);
 }
 
 void BatchLoader::seek(int64_t epoch, int64_t index) {
@@ -67,21 +83,24 @@ void BatchLoader::fill(int64_t position, Slot& slot) {
   slot.epoch = position / batches_;
   slot.index = position % batches_;
   order_epoch(slot.epoch);
-  const int64_t size = options_.batch_size, first = slot.index * size;
-  const size_t values = images_->image_bytes();
-  slot.count = std::min(size, int64_t(order_.size()) - first);
-  slot.images.resize(size_t(size) * values);
-  slot.labels.resize(size_t(size));
+  const int64_t rows = layout_.rows, first = slot.index * rows;
+  const size_t image_bytes = images_->image_bytes();
+  slot.count = std::min(rows, int64_t(order_.size()) - first);
+  if (!slot.memory) slot.memory = std::make_unique<HostBuffer>(options_.device, layout_.bytes());
+  slot.upload.wait();  // the device may still be copying what was here before
+  std::byte* block = slot.memory->data();
+  auto* images = reinterpret_cast<uint8_t*>(block);
+  auto* choices = reinterpret_cast<AugmentChoice*>(block + layout_.choices_offset());
+  auto* labels = reinterpret_cast<int32_t*>(block + layout_.labels_offset());
   for (int64_t row = 0; row < slot.count; ++row) {
     const int32_t i = order_[size_t(first + row)];
-    const AugmentChoice choice =
-        choose_augmentation(options_.augmentation, images_->size, options_.seed, slot.epoch, i);
-    augment_image(images_->image(i), images_->size, normalisation_, options_.augmentation, choice,
-                  slot.images.data() + size_t(row) * values);
-    slot.labels[size_t(row)] = images_->labels[size_t(i)];
+    std::copy_n(images_->image(i), image_bytes, images + size_t(row) * image_bytes);
+    choices[row] = choose_augmentation(options_.augmentation, images_->size, options_.seed, slot.epoch, i);
+    labels[row] = images_->labels[size_t(i)];
   }
-  std::fill(slot.images.begin() + slot.count * int64_t(values), slot.images.end(), 0.f);
-  std::fill(slot.labels.begin() + slot.count, slot.labels.end(), kPaddingLabel);
+  std::fill(images + size_t(slot.count) * image_bytes, images + size_t(rows) * image_bytes, uint8_t(0));
+  std::fill(choices + slot.count, choices + rows, AugmentChoice{});
+  std::fill(labels + slot.count, labels + rows, kPaddingLabel);
 }
 
 }  // namespace ladarts

@@ -36,7 +36,7 @@ class Prefetcher {
 
   // The next slot, valid until the next call of next() or seek(). Rethrows what fill() threw for it, now and
   // at every further call until seek().
-  const Slot& next() {
+  Slot& next() {
     std::unique_lock lock(mutex_);
     if (lent_) release(lock);
     ready_.wait(lock, [&] { return filled_ > taken_ || error_; });

@@ -16,13 +16,21 @@ void flat_copy(const FlatCopy&, const KernelArgs& a) {
   });
 }
 
-void flat_axpy(const FlatAxpy&, const KernelArgs& a) {
+void add_scaled(const KernelArgs& a, float c) {
   float* y = a.updated(0);
   const float* x = a.in(1);
-  const float c = a.in(2)[0];
   for_chunks(*a.pool, a.in_shape(0).elements(), kElementGrain, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) y[i] += c * x[i];
   });
+}
+
+void flat_axpy(const FlatAxpy&, const KernelArgs& a) {
+  add_scaled(a, a.in(2)[0]);
+}
+
+void flat_step(const FlatStep&, const KernelArgs& a) {
+  const float norm = a.in(2)[0], length = a.in(3)[0];
+  if (norm > 0) add_scaled(a, length / norm);
 }
 
 void flat_norm(const FlatNorm&, const KernelArgs& a) {
@@ -41,6 +49,7 @@ void flat_norm(const FlatNorm&, const KernelArgs& a) {
 
 LADARTS_CPU_KERNEL(FlatCopy, flat_copy)
 LADARTS_CPU_KERNEL(FlatAxpy, flat_axpy)
+LADARTS_CPU_KERNEL(FlatStep, flat_step)
 LADARTS_CPU_KERNEL(FlatNorm, flat_norm)
 
 }  // namespace

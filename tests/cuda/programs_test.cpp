@@ -5,6 +5,7 @@
 
 #include "core/gradients.h"
 #include "core/philox.h"
+#include "nas/data/loader.h"
 #include "nas/encoding.h"
 #include "nas/latency_meter.h"
 #include "nas/search_steps.h"
@@ -51,18 +52,18 @@ struct Outcome {
 
   explicit Outcome(const SearchStepConfig& config) {
     const auto predictor = some_predictor(config.supernet.space, config.device);
-    SearchSteps steps(config, predictor.get());
+    SearchSteps steps(config, predictor.get(), {.mean = {.5f, .5f, .5f}, .deviation = {.29f, .29f, .29f}});
     Random random(21);
     std::vector<float> start = steps.architecture().set().values().to_vector();
     for (float& v : start) v = random.normal();
     steps.architecture().set().values().upload(std::span<const float>(start));
-    for (StepBatch* b : {&steps.training_batch(), &steps.validation_batch()}) {
-      std::vector<float> images(size_t(b->images.shape().elements()));
-      for (float& v : images) v = random.normal();
-      std::vector<int32_t> labels(size_t(b->labels.shape().elements()));
+    for (const StepBatch& b : {steps.training_batch(), steps.validation_batch()}) {
+      std::vector<uint8_t> images(size_t(b.images().shape().elements()));
+      for (uint8_t& v : images) v = uint8_t(random.bits());
+      std::vector<int32_t> labels(size_t(b.labels().shape().elements()));
       for (int32_t& v : labels) v = int32_t(random.below(4));
-      b->images.upload(std::span<const float>(images));
-      b->labels.upload(std::span<const int32_t>(labels));
+      b.images().upload(std::span<const uint8_t>(images));
+      b.labels().upload(std::span<const int32_t>(labels));
     }
     losses.push_back(steps.architecture_step(0.05f).loss);
     losses.push_back(steps.weight_step(0.05f).loss);
@@ -109,6 +110,74 @@ TEST_CASE("cuda programs: a latency term of drawn architectures is the CPU's", "
     INFO(to_string(kind));
     CHECK(largest_difference(cpu.losses, cuda.losses) < 1e-4);
     CHECK(largest_difference(cpu.alphas, cuda.alphas) < 1e-3);
+  }
+}
+
+TEST_CASE("cuda programs: steps queued ahead give what they give one by one", "[cuda][programs]") {
+  for (const bool second_order : {false, true}) {
+    INFO("second order " << second_order);
+    SearchStepConfig config = config_of(test_device(), true);
+    config.second_order = second_order;
+    config.term.relaxation = {RelaxationKind::drawn, 2};
+    const auto predictor = some_predictor(config.supernet.space, config.device);
+    std::vector<float> results[2];
+    for (const bool ahead : {false, true}) {
+      SearchSteps steps(config, predictor.get());
+      std::vector<uint8_t> images(size_t(steps.training_batch().images().shape().elements()));
+      std::vector<float>& found = results[ahead];
+      const auto take = [&] {
+        found.push_back(steps.take_architecture_result().loss);
+        found.push_back(steps.take_weight_result().loss);
+      };
+      for (int i = 0; i < 4; ++i) {
+        for (size_t k = 0; k < images.size(); ++k) images[k] = uint8_t(k * size_t(7 + i) % 251);
+        steps.training_batch().images().upload(std::span<const uint8_t>(images));
+        steps.queue_architecture_step(0.05f);
+        steps.queue_weight_step(0.05f / float(i + 1));
+        if (!ahead || i >= 1) take();
+      }
+      if (ahead) take();
+      for (const float v : steps.weights().values().to_vector()) found.push_back(v);
+    }
+    CHECK(results[0] == results[1]);
+  }
+}
+
+TEST_CASE("cuda programs: a batch stays as it is until the device has copied it", "[cuda][programs]") {
+  auto set = std::make_shared<ImageSet>();
+  set->size = 4;
+  set->classes.assign(10, "class");
+  for (int i = 0; i < 40; ++i) {
+    set->labels.push_back(uint8_t(i % 10));
+    set->images.insert(set->images.end(), set->image_bytes(), uint8_t(i));
+  }
+  const LoaderOptions options{.batch_size = 5, .augmentation = {1, true, 2}, .seed = 3};
+  LoaderOptions there = options;
+  there.device = test_device();
+  BatchLoader here(set, first_images(40), options), loader(set, first_images(40), there);
+  std::vector<StepBatch> batches;  // more than the loader has memory for
+  for (int i = 0; i < 12; ++i) {
+    batches.emplace_back(5, 4, test_device());
+    batches.back().images().zero();
+  }
+  for (const StepBatch& b : batches) loader.next_into(b);
+  for (const StepBatch& b : batches) {
+    const Batch expected = here.next();
+    std::vector<int32_t> labels(5), choices(size_t(5 * kAugmentChoiceWords));
+    b.labels().download(std::span<int32_t>(labels));
+    b.choices().download(std::span<int32_t>(choices));
+    CHECK(std::equal(labels.begin(), labels.end(), expected.labels.begin()));
+    CHECK(std::memcmp(choices.data(), expected.choices.data(), expected.choices.size_bytes()) == 0);
+    Graph g(test_device());
+    const Storage images = g.bind_output(b.record_images(g, {}));
+    compile(g).run();
+    Graph on_cpu;
+    StepBatch same(5, 4, {});
+    same.images().upload(expected.images);
+    same.choices().upload(choices);
+    const Storage wanted = on_cpu.bind_output(same.record_images(on_cpu, {}));
+    compile(on_cpu).run();
+    CHECK(largest_difference(images.to_vector(), wanted.to_vector()) < 1e-6);
   }
 }
 

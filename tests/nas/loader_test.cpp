@@ -27,29 +27,32 @@ std::shared_ptr<const ImageSet> numbered(int n, int size = 4) {
 // A batch by value.
 struct Copy {
   int64_t epoch, index, count;
-  std::vector<float> images;
-  std::vector<int32_t> labels;
+  std::vector<uint8_t> images;
+  std::vector<int32_t> choices, labels;
   bool operator==(const Copy&) const = default;
 };
 
 Copy take(BatchLoader& loader) {
   const Batch b = loader.next();
-  return {b.epoch, b.index, b.count, {b.images.begin(), b.images.end()}, {b.labels.begin(), b.labels.end()}};
+  Copy copy{
+      b.epoch, b.index, b.count, {b.images.begin(), b.images.end()}, {}, {b.labels.begin(), b.labels.end()}};
+  for (const AugmentChoice& c : b.choices)
+    copy.choices.insert(copy.choices.end(), {c.dy, c.dx, c.flip, c.cut_y, c.cut_x});
+  return copy;
 }
 
 // Which images of numbered() a batch holds.
 std::vector<int> members(const Copy& batch) {
   std::vector<int> result;
   const size_t stride = batch.images.size() / batch.labels.size();
-  for (int64_t row = 0; row < batch.count; ++row)
-    result.push_back(int(std::lround(255 * batch.images[size_t(row) * stride])));
+  for (int64_t row = 0; row < batch.count; ++row) result.push_back(int(batch.images[size_t(row) * stride]));
   return result;
 }
 
 }  // namespace
 
 TEST_CASE("loader: every epoch hands out each sample once, in an order of its own", "[nas][data]") {
-  BatchLoader loader(numbered(20), {}, first_images(20), {.batch_size = 5, .seed = 1});
+  BatchLoader loader(numbered(20), first_images(20), {.batch_size = 5, .seed = 1});
   REQUIRE(loader.batches_per_epoch() == 4);
   std::vector<std::vector<int>> orders;
   for (int epoch = 0; epoch < 3; ++epoch) {
@@ -76,8 +79,8 @@ TEST_CASE("loader: the same seed gives the same bits, for any number of batches 
   LoaderOptions further = options, other = options;
   further.batches_ahead = 5;
   other.seed = 5;
-  BatchLoader a(numbered(40), {}, first_images(40), options), b(numbered(40), {}, first_images(40), further),
-      c(numbered(40), {}, first_images(40), other);
+  BatchLoader a(numbered(40), first_images(40), options), b(numbered(40), first_images(40), further),
+      c(numbered(40), first_images(40), other);
   int different = 0;
   for (int i = 0; i < 20; ++i) {
     const Copy batch = take(a);
@@ -89,10 +92,10 @@ TEST_CASE("loader: the same seed gives the same bits, for any number of batches 
 
 TEST_CASE("loader: after seek it continues bit for bit", "[nas][data]") {
   const LoaderOptions options{.batch_size = 7, .augmentation = {1, true, 0}, .seed = 9};
-  BatchLoader straight(numbered(30), {}, first_images(30), options);
+  BatchLoader straight(numbered(30), first_images(30), options);
   std::vector<Copy> batches;
   for (int i = 0; i < 24; ++i) batches.push_back(take(straight));
-  BatchLoader resumed(numbered(30), {}, first_images(30), options);
+  BatchLoader resumed(numbered(30), first_images(30), options);
   Random random(2);
   for (int trial = 0; trial < 50; ++trial) {
     const int from = int(random.below(22));
@@ -105,11 +108,11 @@ TEST_CASE("loader: after seek it continues bit for bit", "[nas][data]") {
 }
 
 TEST_CASE("loader: an incomplete last batch is dropped, or padded", "[nas][data]") {
-  BatchLoader dropping(numbered(11), {}, first_images(11), {.batch_size = 4});
+  BatchLoader dropping(numbered(11), first_images(11), {.batch_size = 4});
   CHECK(dropping.batches_per_epoch() == 2);
   CHECK(dropping.samples_per_epoch() == 8);
 
-  BatchLoader padding(numbered(11), {}, first_images(11),
+  BatchLoader padding(numbered(11), first_images(11),
                       {.batch_size = 4, .shuffle = false, .drop_last = false});
   CHECK(padding.batches_per_epoch() == 3);
   CHECK(padding.samples_per_epoch() == 11);
@@ -126,7 +129,7 @@ TEST_CASE("loader: an incomplete last batch is dropped, or padded", "[nas][data]
 
 TEST_CASE("loader: only the given images are drawn, also more images than one batch holds", "[nas][data]") {
   const auto [first, second] = split_indices(first_images(30), 0.5, 1);
-  BatchLoader loader(numbered(30), {}, first, {.batch_size = 5});
+  BatchLoader loader(numbered(30), first, {.batch_size = 5});
   const std::set<int> allowed(first.begin(), first.end());
   for (int i = 0; i < 9; ++i)
     for (int image : members(take(loader))) CHECK(allowed.contains(image));
@@ -134,7 +137,7 @@ TEST_CASE("loader: only the given images are drawn, also more images than one ba
 
 TEST_CASE("loader: impossible options are refused", "[nas][data]") {
   const auto make = [](std::vector<int32_t> indices, LoaderOptions options) {
-    BatchLoader(numbered(10), {}, std::move(indices), options);
+    BatchLoader(numbered(10), std::move(indices), options);
   };
   CHECK_THROWS_WITH(make(first_images(10), {.batch_size = 11}),
                     ContainsSubstring("a batch of 11 needs as many"));

@@ -14,6 +14,7 @@ using namespace ladarts;
 namespace {
 
 constexpr int kImage = 8;
+constexpr AugmentDesc kAugmentation{.mean = {.5f, .5f, .5f}, .deviation = {.29f, .29f, .29f}};
 
 SearchStepConfig small_config() {
   SearchStepConfig c;
@@ -51,13 +52,13 @@ void fill(SearchSteps& steps) {
   std::vector<float> values = steps.architecture().set().values().to_vector();
   for (float& v : values) v = random.normal();
   steps.architecture().set().values().upload(std::span<const float>(values));
-  for (StepBatch* b : {&steps.training_batch(), &steps.validation_batch()}) {
-    std::vector<float> images(size_t(b->images.shape().elements()));
-    for (float& v : images) v = random.normal();
-    std::vector<int32_t> labels(size_t(b->labels.shape().elements()));
+  for (const StepBatch& b : {steps.training_batch(), steps.validation_batch()}) {
+    std::vector<uint8_t> images(size_t(b.images().shape().elements()));
+    for (uint8_t& v : images) v = uint8_t(random.bits());
+    std::vector<int32_t> labels(size_t(b.labels().shape().elements()));
     for (int32_t& v : labels) v = int32_t(random.below(4));
-    b->images.upload(std::span<const float>(images));
-    b->labels.upload(std::span<const int32_t>(labels));
+    b.images().upload(std::span<const uint8_t>(images));
+    b.labels().upload(std::span<const int32_t>(labels));
   }
 }
 
@@ -91,7 +92,7 @@ TEST_CASE("search steps: the gradient of L_val + lambda LAT reaches alpha and be
     config.lambda = lambda;
     config.supernet.fused = fused;
     const auto predictor = fitted_predictor(config.supernet.space);
-    SearchSteps steps(config, predictor.get());
+    SearchSteps steps(config, predictor.get(), kAugmentation);
     fill(steps);
     Probe probe{steps};
     probe.loss(0, 0, lambda, 0.1f);
@@ -116,7 +117,7 @@ TEST_CASE("search steps: second order is the gradient through the unrolled weigh
   // a small batch as noise.
   config.batch = 256;
   const float lr = 0.05f;
-  SearchSteps steps(config, nullptr);
+  SearchSteps steps(config, nullptr, kAugmentation);
   fill(steps);
   Probe probe{steps};
   probe.loss(0, 0, 0, lr);
@@ -124,7 +125,7 @@ TEST_CASE("search steps: second order is the gradient through the unrolled weigh
   const std::vector<float> gradient = steps.architecture_gradient();
   SearchStepConfig first_order = config;
   first_order.second_order = false;
-  SearchSteps plain(first_order, nullptr);
+  SearchSteps plain(first_order, nullptr, kAugmentation);
   fill(plain);
   plain.architecture_step(lr);
   const std::vector<float> without = plain.architecture_gradient();
@@ -155,7 +156,7 @@ TEST_CASE("search steps: in second order the latency term adds its own gradient"
     config.lambda = lambda;
     for (const bool second : {true, false}) {
       config.second_order = second;
-      SearchSteps steps(config, predictor.get());
+      SearchSteps steps(config, predictor.get(), kAugmentation);
       fill(steps);
       steps.architecture_step(0.05f);
       gradients.push_back(steps.architecture_gradient());
@@ -175,7 +176,7 @@ TEST_CASE("search steps: weight steps learn a fixed batch, with the same bits fo
   std::vector<std::vector<float>> results;
   for (int threads : {1, 2}) {
     ThreadPool::set_global_threads(threads);
-    SearchSteps steps(small_config(), nullptr);
+    SearchSteps steps(small_config(), nullptr, kAugmentation);
     fill(steps);
     const float first = steps.weight_step(0.1f).loss;
     float last = first;
@@ -203,7 +204,7 @@ TEST_CASE("search steps: drawn architectures steer in first and second order ali
     for (const bool second : {true, false}) {
       config.lambda = lambda;
       config.second_order = second;
-      SearchSteps steps(config, predictor.get());
+      SearchSteps steps(config, predictor.get(), kAugmentation);
       fill(steps);
       const double first_draw = steps.relaxed_cost();
       CHECK(steps.relaxed_cost() == first_draw);
@@ -235,7 +236,7 @@ TEST_CASE("search steps: after the first ones nothing is allocated", "[nas][sear
       config.lambda = 0.5f;
       config.term.relaxation = {RelaxationKind::drawn, 2};
       const auto predictor = fitted_predictor(config.supernet.space);
-      SearchSteps steps(config, predictor.get());
+      SearchSteps steps(config, predictor.get(), kAugmentation);
       fill(steps);
       auto run = [&] {
         steps.architecture_step(0.05f);

@@ -31,6 +31,30 @@ TEST_CASE("flat: copy and axpy change their target in place", "[ops][flat]") {
   }
 }
 
+TEST_CASE("flat: a step has the length asked for, and no length along nothing", "[ops][flat]") {
+  Graph g(test_device());
+  Storage x = test_storage({1003}), y = test_storage({1003}), length = test_storage({1});
+  const Tensor along = g.leaf(x);
+  flat_step(g.leaf(y), along, flat_norm(along), g.leaf(length));
+  Program p = compile(g);
+  length.set(-0.5f);
+  p.run();
+  CHECK(y.to_vector() == std::vector<float>(1003, 0.f));
+  std::vector<float> values(1003);
+  for (size_t i = 0; i < values.size(); ++i) values[i] = float(i % 17) - 5;
+  x.upload(std::span<const float>(values));
+  p.run();
+  const std::vector<float> moved = y.to_vector();
+  double product = 0, square = 0, norm = 0;
+  for (size_t i = 0; i < moved.size(); ++i) {
+    product += double(moved[i]) * values[i];
+    square += double(moved[i]) * moved[i];
+    norm += double(values[i]) * values[i];
+  }
+  CHECK(std::sqrt(square) == Approx(0.5));
+  CHECK(product == Approx(-0.5 * std::sqrt(norm)));
+}
+
 TEST_CASE("flat: sizes that differ are refused", "[ops][flat]") {
   Graph g(test_device());
   const Tensor a = g.leaf(test_storage({3})), b = g.leaf(test_storage({4}));

@@ -66,11 +66,16 @@ struct Setup {
     Random random(1234, c.inputs.size());
     for (const OpInput& in : c.inputs) {
       Array array(in.shape);
-      Storage s = GuardedStorage(in.shape, in.labels ? DType::i32 : DType::f32).storage;
-      if (in.labels) {
+      const DType type = in.bytes ? DType::u8 : in.labels ? DType::i32 : DType::f32;
+      Storage s = GuardedStorage(in.shape, type).storage;
+      if (in.bytes) {
+        std::vector<uint8_t> values(array.v.size());
+        for (size_t i = 0; i < values.size(); ++i) array.v[i] = values[i] = uint8_t(random.below(256));
+        s.upload(std::span<const uint8_t>(values));
+      } else if (in.labels) {
         std::vector<int32_t> values(array.v.size());
         for (size_t i = 0; i < values.size(); ++i)
-          array.v[i] = values[i] = int32_t(random.below(uint32_t(in.labels)));
+          array.v[i] = values[i] = in.lowest + int32_t(random.below(uint32_t(in.labels)));
         s.upload(std::span<const int32_t>(values));
       } else {
         std::vector<float> values(array.v.size());
@@ -83,7 +88,9 @@ struct Setup {
     }
   }
 
-  bool differentiable(size_t i) const { return c.inputs[i].differentiable && !c.inputs[i].labels; }
+  bool differentiable(size_t i) const {
+    return c.inputs[i].differentiable && !c.inputs[i].labels && !c.inputs[i].bytes;
+  }
 };
 
 std::vector<float> seed_for(size_t output, int64_t n) {

@@ -38,8 +38,10 @@ struct OpInput {
   Shape shape;
   float low = -1, high = 1;  // uniform in [low, high)
   bool differentiable = true;
-  int labels = 0;  // > 0: int32 values in [0, labels)
-  int every = 1;   // all but every such entry are zero
+  int labels = 0;  // > 0: int32 values in [lowest, lowest + labels)
+  int lowest = 0;
+  bool bytes = false;  // uint8 values
+  int every = 1;       // all but every such entry are zero
 };
 
 struct OpCase {
