@@ -1,19 +1,31 @@
 #!/usr/bin/env bash
 # On a machine with an NVIDIA GPU and the CUDA toolkit: builds, runs all tests there, single ops by our kernels beside cuDNN's
-# and cuBLAS', the search step beside the CPU's, and the latency of the published cells. Everything ends up in one JSON file
-# under benchmarks/results/, named after date and device.
-# Usage: scripts/gpu.sh [--no-install]      --no-install where the libraries are there already (CMAKE_PREFIX_PATH)
+# and cuBLAS', the search step beside the CPU's, the latency of the published cells, and steps and latency beside PyTorch's.
+# Everything ends up in one JSON file under benchmarks/results/, named after date and device.
+# Usage: scripts/gpu.sh [--no-install] [--search CIFAR_FOLDER]
+#   --no-install   the libraries are there already (CMAKE_PREFIX_PATH)
+#   --search DIR   also PC-DARTS' whole search on the CIFAR-10 in that folder, 50 epochs
+# PEER_PYTHON names a Python whose PyTorch sees the GPU (default python3); without one the result says that it is missing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-case "${1:-}" in
-  "") scripts/install_deps.sh ;;
-  --no-install) ;;
-  *)
-    sed -n '2,4s/^# //p' "$0" >&2
-    exit 2
-    ;;
-esac
+install=1
+images=""
+while (($# > 0)); do
+  case "$1" in
+    --no-install) install=0 ;;
+    --search)
+      images=${2:?gpu: --search needs the folder of CIFAR-10}
+      shift
+      ;;
+    *)
+      sed -n '2,8s/^# //p' "$0" >&2
+      exit 2
+      ;;
+  esac
+  shift
+done
+((install == 0)) || scripts/install_deps.sh
 command -v nvidia-smi >/dev/null || { echo "gpu: there is no NVIDIA driver here (no nvidia-smi)" >&2; exit 1; }
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -62,6 +74,24 @@ for which in "${kernels[@]}"; do
     done
   done
 done
+# The peer: steps with the supernet's and the derived network's batch, and latency.
+peer=${PEER_PYTHON:-python3}
+if "$peer" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' 2>"$work/peer.txt"; then
+  step search_step_ours_256 build/ladarts bench step --partial-k 4 --batch 256 --device cuda --json
+  step search_step_pytorch_256 "$peer" benchmarks/peers/pytorch_supernet.py --device cuda --batch 256
+  step search_step_pytorch_64 "$peer" benchmarks/peers/pytorch_supernet.py --device cuda --batch 64
+  step training_step_pytorch_96 "$peer" benchmarks/peers/pytorch_network.py --device cuda --batch 96 --train
+  for batch in 1 32; do
+    step "latency_pytorch_$batch" "$peer" benchmarks/peers/pytorch_network.py --device cuda --batch "$batch"
+  done
+else
+  printf '{"missing": "no PyTorch that sees the GPU"}\n' >"$work/pytorch.out"
+fi
+if [[ -n $images ]]; then
+  begin=$SECONDS
+  step search build/ladarts search --protocol pc-darts --data "$images" --device cuda --out "$work/search" --json
+  printf '{"seconds": %d}\n' "$((SECONDS - begin))" >"$work/search_time.out"
+fi
 step search_step_cpu build/ladarts bench step --partial-k 4 --device cpu --json
 
 name=$(nvidia-smi --query-gpu=name --format=csv,noheader | head -n 1 | tr ' /' '--' | tr '[:upper:]' '[:lower:]')

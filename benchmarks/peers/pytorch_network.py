@@ -3,7 +3,8 @@
 
 Inference: eager mode, the frozen TorchScript form (which folds the normalisations) and, where it is installed, ONNX
 Runtime are timed after a warm-up. Training: one step (forward, gradients, clipping, SGD with momentum). The minimum
-and the median of single runs are printed as one JSON object. Peak memory is the process's maximum resident set.
+and the median of single runs are printed as one JSON object. Peak memory is the process's maximum resident set. With
+--device cuda: eager mode and a CUDA graph of it; a run ends when the GPU has done it.
 """
 import argparse
 import json
@@ -132,12 +133,38 @@ def onnx_runtime(network, x, options):
     return {"version": onnxruntime.__version__, **timed(lambda: session.run(None, feed), options.seconds)}
 
 
+def finished(run):
+    """`run`, and the wait for the GPU where there is one."""
+    def both():
+        run()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+    return both
+
+
+def cuda_graph(network, x):
+    """One replay of the network on x, captured after a warm-up on a stream of its own."""
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(3):
+            network(x)
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        network(x)
+    return graph.replay
+
+
 def inference(network, x, options):
     network.eval()
     with torch.inference_mode():
-        eager = timed(lambda: network(x), options.seconds)
+        eager = timed(finished(lambda: network(x)), options.seconds)
     if options.eager:
         return {"eager": eager}
+    if x.is_cuda:
+        with torch.no_grad():
+            return {"eager": eager, "cuda_graph": timed(finished(cuda_graph(network, x)), options.seconds)}
     with torch.no_grad():
         frozen = torch.jit.optimize_for_inference(torch.jit.freeze(torch.jit.trace(network, x)))
         fast = timed(lambda: frozen(x), options.seconds)
@@ -146,7 +173,7 @@ def inference(network, x, options):
 
 def training(network, x, options):
     network.train()
-    labels = torch.randint(0, 10, (options.batch,))
+    labels = torch.randint(0, 10, (options.batch,), device=x.device)
     optimiser = torch.optim.SGD(network.parameters(), 0.025, momentum=0.9, weight_decay=3e-4, foreach=True)
 
     def step():
@@ -155,7 +182,7 @@ def training(network, x, options):
         nn.utils.clip_grad_norm_(network.parameters(), 5.0, foreach=True)
         optimiser.step()
 
-    return {"step": timed(step, 0, least=3)}
+    return {"step": timed(finished(step), 0, least=3)}
 
 
 def main():
@@ -166,16 +193,18 @@ def main():
     parser.add_argument("--train", action="store_true", help="a training step in place of inference")
     parser.add_argument("--eager", action="store_true", help="inference in eager mode alone, for its memory")
     parser.add_argument("--network", choices=sorted(CELLS), action="append", help="one of them; default: all")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1")
     options = parser.parse_args()
+    torch.backends.cudnn.benchmark = True  # the peer at its best: its library's fastest algorithms
     torch.set_num_threads(options.threads)
     imported = peak_rss_mib()
     networks = {}
     for name in options.network or CELLS:
         torch.manual_seed(0)
-        network = Network(name)
+        network = Network(name).to(options.device)
         count = sum(p.numel() for p in network.parameters())
         assert count == PARAMETERS[name], f"{name}: {count} parameters, expected {PARAMETERS[name]}"
-        x = torch.randn(options.batch, 3, 32, 32)
+        x = torch.randn(options.batch, 3, 32, 32, device=options.device)
         networks[name] = (training if options.train else inference)(network, x, options)
     print(json.dumps({"version": torch.__version__, "batch": options.batch, "threads": options.threads,
                       "networks": networks, "peak_rss_mib": peak_rss_mib(), "imported_rss_mib": imported}))

@@ -3,7 +3,8 @@
 
 Times one weight step (forward, gradients of the weights, clipping, SGD with momentum) and one architecture step
 (forward, gradients of alpha and beta alone, Adam), after a warm-up, and prints one JSON object. Peak memory is the
-process's maximum resident set; the share that importing PyTorch costs is given beside it.
+process's maximum resident set; the share that importing PyTorch costs is given beside it. With --device cuda a step
+ends when the GPU has done it, and the largest memory that its tensors took is given, too.
 
 PyTorch is given what helps it: only the gradients that a step needs are computed, the `none` operation costs nothing,
 optimisers use their multi-tensor form.
@@ -107,7 +108,7 @@ class Cell(nn.Module):
 
 
 class Supernet(nn.Module):
-    def __init__(self, channels, layers, partial_k, classes=10):
+    def __init__(self, channels, layers, partial_k, device, classes=10):
         super().__init__()
         width = 3 * channels
         self.stem = nn.Sequential(nn.Conv2d(3, width, 3, padding=1, bias=False), nn.BatchNorm2d(width))
@@ -124,8 +125,9 @@ class Supernet(nn.Module):
         self.head = nn.Linear(previous, classes)
         self.partial_k = partial_k
         edges = sum(2 + n for n in range(NODES))
-        self.alpha = [(1e-3 * torch.randn(edges, PRIMITIVES)).requires_grad_() for _ in range(2)]
-        self.beta = [(1e-3 * torch.randn(edges)).requires_grad_() for _ in range(2)] if partial_k > 1 else []
+        self.alpha = [(1e-3 * torch.randn(edges, PRIMITIVES, device=device)).requires_grad_() for _ in range(2)]
+        self.beta = ([(1e-3 * torch.randn(edges, device=device)).requires_grad_() for _ in range(2)]
+                     if partial_k > 1 else [])
 
     def architecture(self):
         return self.alpha + self.beta
@@ -148,18 +150,21 @@ def main():
     parser.add_argument("--partial-k", type=int, default=4, help="1: DARTS; 4: PC-DARTS on CIFAR")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     imported = peak_rss_mib()
 
-    net = Supernet(options.channels, options.layers, options.partial_k)
+    device = torch.device(options.device)
+    torch.backends.cudnn.benchmark = True  # the peer at its best: its library's fastest algorithms
+    net = Supernet(options.channels, options.layers, options.partial_k, device).to(device)
     weights = list(net.parameters())
     architecture = net.architecture()
     sgd = torch.optim.SGD(weights, 0.1, momentum=0.9, weight_decay=3e-4, foreach=True)
     adam = torch.optim.Adam(architecture, 6e-4, betas=(0.5, 0.999), weight_decay=1e-3, foreach=True)
-    images = torch.randn(options.batch, 3, 32, 32)
-    labels = torch.randint(0, 10, (options.batch,))
+    images = torch.randn(options.batch, 3, 32, 32, device=device)
+    labels = torch.randint(0, 10, (options.batch,), device=device)
 
     def step(wanted, other, optimiser, clip):
         for t in wanted:
@@ -175,7 +180,8 @@ def main():
         return loss.item()
 
     def measure(*arguments):
-        step(*arguments)
+        for _ in range(3 if device.type == "cuda" else 1):
+            step(*arguments)
         times = []
         for _ in range(options.repeats):
             start = time.perf_counter()
@@ -193,6 +199,9 @@ def main():
         "peak_rss_mib": peak_rss_mib(),
         "imported_rss_mib": imported,
     }
+    if device.type == "cuda":
+        report["gpu"] = torch.cuda.get_device_name(device)
+        report["gpu_peak_mib"] = torch.cuda.max_memory_allocated(device) / 2**20
     print(json.dumps(report))
 
 
