@@ -114,33 +114,32 @@ TEST_CASE("cuda programs: a latency term of drawn architectures is the CPU's", "
 }
 
 TEST_CASE("cuda programs: steps queued ahead give what they give one by one", "[cuda][programs]") {
-  for (const bool second_order : {false, true}) {
-    INFO("second order " << second_order);
-    SearchStepConfig config = config_of(test_device(), true);
-    config.second_order = second_order;
-    config.term.relaxation = {RelaxationKind::drawn, 2};
-    const auto predictor = some_predictor(config.supernet.space, config.device);
-    std::vector<float> results[2];
-    for (const bool ahead : {false, true}) {
-      SearchSteps steps(config, predictor.get());
-      std::vector<uint8_t> images(size_t(steps.training_batch().images().shape().elements()));
-      std::vector<float>& found = results[ahead];
-      const auto take = [&] {
-        found.push_back(steps.take_architecture_result().loss);
-        found.push_back(steps.take_weight_result().loss);
-      };
-      for (int i = 0; i < 4; ++i) {
-        for (size_t k = 0; k < images.size(); ++k) images[k] = uint8_t(k * size_t(7 + i) % 251);
-        steps.training_batch().images().upload(std::span<const uint8_t>(images));
-        steps.queue_architecture_step(0.05f);
-        steps.queue_weight_step(0.05f / float(i + 1));
-        if (!ahead || i >= 1) take();
-      }
-      if (ahead) take();
-      for (const float v : steps.weights().values().to_vector()) found.push_back(v);
+  SearchStepConfig config = config_of(test_device(), false);
+  config.supernet.space = SearchSpace::load("nasbench201");
+  config.supernet.shape.layers = 1;
+  config.second_order = true;
+  config.term.relaxation = {RelaxationKind::drawn, 2};
+  const auto predictor = some_predictor(config.supernet.space, config.device);
+  std::vector<float> results[2];
+  for (const bool ahead : {false, true}) {
+    SearchSteps steps(config, predictor.get());
+    std::vector<uint8_t> images(size_t(steps.training_batch().images().shape().elements()));
+    std::vector<float>& found = results[ahead];
+    const auto take = [&] {
+      found.push_back(steps.take_architecture_result().loss);
+      found.push_back(steps.take_weight_result().loss);
+    };
+    for (int i = 0; i < 3; ++i) {
+      for (size_t k = 0; k < images.size(); ++k) images[k] = uint8_t(k * size_t(7 + i) % 251);
+      steps.training_batch().images().upload(std::span<const uint8_t>(images));
+      steps.queue_architecture_step(0.05f);
+      steps.queue_weight_step(0.05f / float(i + 1));
+      if (!ahead || i >= 1) take();
     }
-    CHECK(results[0] == results[1]);
+    if (ahead) take();
+    for (const float v : steps.weights().values().to_vector()) found.push_back(v);
   }
+  CHECK(results[0] == results[1]);
 }
 
 TEST_CASE("cuda programs: a batch stays as it is until the device has copied it", "[cuda][programs]") {
