@@ -111,7 +111,6 @@ void convolve_image(const Spatial& s, int64_t o0, int64_t o1) {
           case 3:
             spatial_tile<3, L>(s, o, count, places);
             break;
-#if defined(__AVX512F__)
           case 4:
             spatial_tile<4, L>(s, o, count, places);
             break;
@@ -121,11 +120,6 @@ void convolve_image(const Spatial& s, int64_t o0, int64_t o1) {
           default:
             spatial_tile<6, L>(s, o, count, places);
             break;
-#else
-          default:
-            spatial_tile<4, L>(s, o, count, places);
-            break;
-#endif
         }
       }
       count = 0;

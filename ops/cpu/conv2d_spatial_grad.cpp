@@ -69,9 +69,9 @@ inline void gradient_tile(const SpatialGradient& g, int64_t o, int64_t k, int64_
       return gradient_tile<MR, 2, L>(g, o, k);
     case 3:
       return gradient_tile<MR, 3, L>(g, o, k);
-#if defined(__AVX512F__)
     case 4:
       return gradient_tile<MR, 4, L>(g, o, k);
+#if defined(__AVX512F__)
     case 5:
       return gradient_tile<MR, 5, L>(g, o, k);
     default:

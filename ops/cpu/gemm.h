@@ -16,8 +16,8 @@ namespace {
 constexpr int kTileRows = 6, kTileVectors = 4;  // 24 of 32 registers
 constexpr int kDotRows = 4, kDotColumns = 6;
 #else
-constexpr int kTileRows = 4, kTileVectors = 2;  // 8 of 16 registers
-constexpr int kDotRows = 3, kDotColumns = 3;
+constexpr int kTileRows = 6, kTileVectors = 2;  // 12 of 16 registers
+constexpr int kDotRows = 3, kDotColumns = 4;
 #endif
 constexpr int kTileColumns = kTileVectors * kLanes;
 
@@ -126,12 +126,10 @@ inline void gemm_tile(int64_t rows, const GemmTile& t) {
       return gemm_tile_columns<3>(t);
     case 4:
       return gemm_tile_columns<4>(t);
-#if defined(__AVX512F__)
     case 5:
       return gemm_tile_columns<5>(t);
     default:
       return gemm_tile_columns<6>(t);
-#endif
   }
 }
 
@@ -249,9 +247,9 @@ inline void dot_tile_columns(int64_t columns, const DotTile& t) {
       return dot_tile<MR, 2>(t);
     case 3:
       return dot_tile<MR, 3>(t);
-#if defined(__AVX512F__)
     case 4:
       return dot_tile<MR, 4>(t);
+#if defined(__AVX512F__)
     case 5:
       return dot_tile<MR, 5>(t);
     default:

@@ -36,11 +36,39 @@ struct Plane {
   ptrdiff_t half = 0;  // start of the odd columns, where the columns are split by parity
 };
 
+// Taps of a depthwise kernel for loops that use one column of it after the other. With 32 registers all of
+// them stay there: read from memory, they would take the loads that the windows need. With 16 a column of
+// them does, beside twice as many rows of sums: eight rows by 5x5 taps are 60 loads of windows and 25 of taps
+// for 200 multiply-adds.
+#if defined(__AVX512VL__)
+constexpr bool kManyRegisters = true;
+#else
+constexpr bool kManyRegisters = false;
+#endif
+template <int K>
+struct Taps {
+  explicit Taps(const float* weights) : memory(weights) {
+    if constexpr (kManyRegisters) {
+#pragma GCC unroll 32
+      for (int t = 0; t < K * K; ++t) all[t] = splat<kTileLanes>(weights[t]);
+    }
+  }
+  Floats operator[](int t) const {
+    if constexpr (kManyRegisters) {
+      return all[t];
+    } else {
+      return splat<kTileLanes>(memory[t]);
+    }
+  }
+  const float* memory;
+  Floats all[kManyRegisters ? K * K : 1];
+};
+
 // y[i][j] = sum over p, q of w[p][q] * x[i*S + p*D][j*S + q*D], rows row, row + D, ... of which there are R:
 // with a dilation these share their windows, and rows next to each other do not. `turned`: w rotated by half
 // a turn.
 template <int K, int D, int S, int R, bool turned, bool add>
-inline void depthwise_rows(Plane x, const Floats* w, float* y, ptrdiff_t y_pitch, int row, int columns) {
+inline void depthwise_rows(Plane x, const Taps<K>& w, float* y, ptrdiff_t y_pitch, int row, int columns) {
   constexpr int reach = (R - 1) * S + K;  // rows of x, D apart
   const float* top = x.data + (kFirst<K, D> + row * S) * x.pitch;
   float* out = y + row * y_pitch;
@@ -51,6 +79,9 @@ inline void depthwise_rows(Plane x, const Floats* w, float* y, ptrdiff_t y_pitch
 #pragma GCC unroll 8
     for (int q = 0; q < K; ++q) {
       const float* at = top + tap_column<K, D, S>(q, x.half) + j;
+      Floats tap[K];
+#pragma GCC unroll 8
+      for (int p = 0; p < K; ++p) tap[p] = w[turned ? K * K - 1 - (p * K + q) : p * K + q];
 #pragma GCC unroll 32
       for (int r = 0; r < reach; ++r) {
         const Floats v = load<kTileLanes>(at + r * D * x.pitch);
@@ -58,8 +89,7 @@ inline void depthwise_rows(Plane x, const Floats* w, float* y, ptrdiff_t y_pitch
         for (int i = 0; i < R; ++i) {
           const int p = r - i * S;
           if (p < 0 || p >= K) continue;
-          const int tap = p * K + q;
-          sum[i] += v * w[turned ? K * K - 1 - tap : tap];
+          sum[i] += v * tap[p];
         }
       }
     }
@@ -73,8 +103,7 @@ inline void depthwise_rows(Plane x, const Floats* w, float* y, ptrdiff_t y_pitch
 template <int K, int D, int S, bool turned, bool add>
 __attribute__((noinline)) void depthwise_rest(Plane x, const float* weights, float* y, ptrdiff_t y_pitch,
                                               int row, int rows, int columns) {
-  Floats w[K * K];
-  for (int t = 0; t < K * K; ++t) w[t] = splat<kTileLanes>(weights[t]);
+  const Taps<K> w(weights);
   for (; row + 2 * D <= rows; row += 2 * D)
     for (int phase = 0; phase < D; ++phase)
       depthwise_rows<K, D, S, 2, turned, add>(x, w, y, y_pitch, row + phase, columns);
@@ -83,11 +112,12 @@ __attribute__((noinline)) void depthwise_rest(Plane x, const float* weights, flo
 
 template <int K, int D, int S, bool turned, bool add>
 void depthwise_plane(Plane x, const float* weights, float* y, ptrdiff_t y_pitch, int rows, int columns) {
-  // Taps stay in registers: read from memory, they would take the loads that the windows need.
-  Floats w[K * K];
-#pragma GCC unroll 32
-  for (int t = 0; t < K * K; ++t) w[t] = splat<kTileLanes>(weights[t]);
+  const Taps<K> w(weights);
   int row = 0;
+  if constexpr (!kManyRegisters)
+    for (; row + 8 * D <= rows; row += 8 * D)
+      for (int phase = 0; phase < D; ++phase)
+        depthwise_rows<K, D, S, 8, turned, add>(x, w, y, y_pitch, row + phase, columns);
   for (; row + 4 * D <= rows; row += 4 * D)
     for (int phase = 0; phase < D; ++phase)
       depthwise_rows<K, D, S, 4, turned, add>(x, w, y, y_pitch, row + phase, columns);
@@ -115,9 +145,10 @@ inline void depthwise_plane(int kernel, int dilation, int stride, Plane x, const
   }
 }
 
-// sum[p][q] += sum over j of g[i][j] * x[i*S + p*D][j*S + q*D] for R rows i = row, row + D, ...
-template <int K, int D, int S, int R>
-inline void depthwise_weight_rows(Plane x, Plane g, Floats (&sum)[K * K], int row, int columns) {
+// sum[p][q - first] += sum over j of g[i][j] * x[i*S + p*D][j*S + q*D] for R rows i = row, row + D, ... and
+// the Q columns q of the kernel from `first` on.
+template <int K, int D, int S, int R, int first, int Q>
+inline void depthwise_weight_rows(Plane x, Plane g, Floats (&sum)[K * Q], int row, int columns) {
   constexpr int reach = (R - 1) * S + K;
   const float* top = x.data + (kFirst<K, D> + row * S) * x.pitch;
   const float* grad = g.data + row * g.pitch;
@@ -126,8 +157,8 @@ inline void depthwise_weight_rows(Plane x, Plane g, Floats (&sum)[K * K], int ro
 #pragma GCC unroll 8
     for (int i = 0; i < R; ++i) d[i] = load<kTileLanes>(grad + i * D * g.pitch + j);
 #pragma GCC unroll 8
-    for (int q = 0; q < K; ++q) {
-      const float* at = top + tap_column<K, D, S>(q, x.half) + j;
+    for (int q = 0; q < Q; ++q) {
+      const float* at = top + tap_column<K, D, S>(first + q, x.half) + j;
 #pragma GCC unroll 32
       for (int r = 0; r < reach; ++r) {
         const Floats v = load<kTileLanes>(at + r * D * x.pitch);
@@ -135,32 +166,49 @@ inline void depthwise_weight_rows(Plane x, Plane g, Floats (&sum)[K * K], int ro
         for (int i = 0; i < R; ++i) {
           const int p = r - i * S;
           if (p < 0 || p >= K) continue;
-          sum[p * K + q] += v * d[i];
+          sum[p * Q + q] += v * d[i];
         }
       }
     }
   }
 }
 
-template <int K, int D, int S>
-__attribute__((noinline)) void depthwise_weight_rest(Plane x, Plane g, Floats (&sums)[K * K], int row,
+template <int K, int D, int S, int first, int Q>
+__attribute__((noinline)) void depthwise_weight_rest(Plane x, Plane g, Floats (&sums)[K * Q], int row,
                                                      int rows, int columns) {
-  for (; row < rows; ++row) depthwise_weight_rows<K, D, S, 1>(x, g, sums, row, columns);
+  for (; row < rows; ++row) depthwise_weight_rows<K, D, S, 1, first, Q>(x, g, sums, row, columns);
 }
 
-// d_w[p][q] += sum over i, j of g[i][j] * x[i*S + p*D][j*S + q*D].
-template <int K, int D, int S>
-void depthwise_weight_plane(Plane x, Plane g, float* d_w, int rows, int columns) {
-  constexpr int R = K == 3 ? 4 : 2;
-  Floats sums[K * K] = {};
+// `all` (K, K): the sums of the kernel's columns first, ..., first + Q - 1 over a plane.
+template <int K, int D, int S, int R, int first, int Q>
+inline void depthwise_weight_columns(Plane x, Plane g, Floats* all, int rows, int columns) {
+  Floats sums[K * Q] = {};
   int row = 0;
   for (; row + R * D <= rows; row += R * D)
     for (int phase = 0; phase < D; ++phase)
-      depthwise_weight_rows<K, D, S, R>(x, g, sums, row + phase, columns);
-  Floats all[K * K];
+      depthwise_weight_rows<K, D, S, R, first, Q>(x, g, sums, row + phase, columns);
+  Floats found[K * Q];
 #pragma GCC unroll 32
-  for (int t = 0; t < K * K; ++t) all[t] = sums[t];
-  if (row < rows) depthwise_weight_rest<K, D, S>(x, g, all, row, rows, columns);
+  for (int t = 0; t < K * Q; ++t) found[t] = sums[t];
+  if (row < rows) depthwise_weight_rest<K, D, S, first, Q>(x, g, found, row, rows, columns);
+  for (int p = 0; p < K; ++p)
+    for (int q = 0; q < Q; ++q) all[p * K + first + q] = found[p * Q + q];
+}
+
+// d_w[p][q] += sum over i, j of g[i][j] * x[i*S + p*D][j*S + q*D]. The sums of a 5x5 kernel fill 32
+// registers; with 16 its columns take turns.
+template <int K, int D, int S>
+void depthwise_weight_plane(Plane x, Plane g, float* d_w, int rows, int columns) {
+  Floats all[K * K];
+  if constexpr (K == 3) {
+    depthwise_weight_columns<K, D, S, 4, 0, K>(x, g, all, rows, columns);
+  } else if constexpr (kManyRegisters) {
+    depthwise_weight_columns<K, D, S, 2, 0, K>(x, g, all, rows, columns);
+  } else {
+    depthwise_weight_columns<K, D, S, 4, 0, 2>(x, g, all, rows, columns);
+    depthwise_weight_columns<K, D, S, 4, 2, 2>(x, g, all, rows, columns);
+    depthwise_weight_columns<K, D, S, 4, 4, 1>(x, g, all, rows, columns);
+  }
   add_lane_sums<kTileLanes>(all, K * K, d_w);
 }
 
@@ -168,7 +216,8 @@ void depthwise_weight_plane(Plane x, Plane g, float* d_w, int rows, int columns)
 // same parity as a pixel reach it: for row r and column 2m+b, those with u_p = r and u_q = b modulo 2. R rows
 // of one parity, two apart, share the loads of their windows.
 template <int K, int D, bool add, int row_parity, int column_parity, int R>
-inline void gather_rows_stride2(Plane g, const Floats* w, float* d_x, ptrdiff_t pitch, int row, int columns) {
+inline void gather_rows_stride2(Plane g, const Taps<K>& w, float* d_x, ptrdiff_t pitch, int row,
+                                int columns) {
   // Row row + 2i receives row (row - row_parity) / 2 + i - shift of g through the taps p of that shift.
   const float* top = g.data + ptrdiff_t((row - row_parity) / 2) * g.pitch + kHalo / 2;
   constexpr int most = (kFirst<K, D> + (K - 1) * D) / 2;
@@ -200,7 +249,7 @@ inline void gather_rows_stride2(Plane g, const Floats* w, float* d_x, ptrdiff_t 
 }
 
 template <int K, int D, bool add, int row_parity, int column_parity>
-inline void gather_plane_stride2(Plane g, const Floats* w, float* d_x, ptrdiff_t pitch, int rows,
+inline void gather_plane_stride2(Plane g, const Taps<K>& w, float* d_x, ptrdiff_t pitch, int rows,
                                  int columns) {
   int row = kHalo + row_parity;  // kHalo is even
   for (; row + 6 < kHalo + rows; row += 8)
@@ -215,9 +264,7 @@ inline void gather_plane_stride2(Plane g, const Floats* w, float* d_x, ptrdiff_t
 template <int K, int D, bool add>
 void depthwise_input_stride2(Plane g, const float* weights, float* d_x, ptrdiff_t pitch, ptrdiff_t half,
                              int rows, int columns) {
-  Floats w[K * K];
-#pragma GCC unroll 32
-  for (int t = 0; t < K * K; ++t) w[t] = splat<kTileLanes>(weights[t]);
+  const Taps<K> w(weights);
   float* const even = d_x + kHalo / 2;
   float* const odd = even + half;
   gather_plane_stride2<K, D, add, 0, 0>(g, w, even, pitch, rows, columns);
@@ -236,7 +283,7 @@ struct Matrix {
 // Vector k of the result goes to y + to[k].
 template <int O, int V>
 inline void pointwise_pixels(const float* x, ptrdiff_t x_plane, Matrix w, int inputs, float* y,
-                             ptrdiff_t y_plane, const ptrdiff_t (&to)[4]) {
+                             ptrdiff_t y_plane, const ptrdiff_t* to) {
   Floats sum[O][V] = {};
   for (int i = 0; i < inputs; ++i) {
     Floats v[V];
@@ -260,8 +307,13 @@ struct Tile {
   ptrdiff_t plane, pitch;
 };
 
-// x: rows without gaps, x.pitch floats each, whole vectors. Four vectors at a time wherever rows of y begin.
+// Of so many outputs by vectors the sums stay in registers.
+constexpr int kPointwiseVectors = kManyRegisters ? 4 : 2;
+
+// x: rows without gaps, x.pitch floats each, whole vectors. Several vectors at a time wherever rows of y
+// begin.
 inline void pointwise_tile(Tile x, Matrix w, int inputs, int outputs, Tile y, int rows) {
+  constexpr int V = kPointwiseVectors;
   const int per_row = int(x.pitch) / kTileLanes, vectors = rows * per_row;
   const bool gaps = y.pitch != x.pitch;
   for (int o = 0; o < outputs;) {
@@ -269,22 +321,18 @@ inline void pointwise_tile(Tile x, Matrix w, int inputs, int outputs, Tile y, in
     const Matrix m{w.data + o * w.out_stride, w.out_stride, w.in_stride};
     float* const out = y.data + o * y.plane;
     for (int v = 0; v < vectors;) {
-      const int together = vectors - v >= 4 ? 4 : 1;
+      const int together = vectors - v >= V ? V : 1;
       const float* from = x.data + ptrdiff_t(v) * kTileLanes;
-      if (count == 4 && together == 4 && !gaps) {
-        constexpr ptrdiff_t next[4] = {0, kTileLanes, 2 * kTileLanes, 3 * kTileLanes};
-        pointwise_pixels<4, 4>(from, x.plane, m, inputs, out + ptrdiff_t(v) * kTileLanes, y.plane, next);
-        v += 4;
-        continue;
-      }
-      ptrdiff_t to[4];
-      for (int k = 0; k < together; ++k) to[k] = (v + k) / per_row * y.pitch + (v + k) % per_row * kTileLanes;
-      if (count == 4 && together == 4) {
-        pointwise_pixels<4, 4>(from, x.plane, m, inputs, out, y.plane, to);
+      ptrdiff_t to[V];
+      for (int k = 0; k < together; ++k)
+        to[k] = gaps ? (v + k) / per_row * y.pitch + (v + k) % per_row * kTileLanes
+                     : ptrdiff_t(v + k) * kTileLanes;
+      if (count == 4 && together == V) {
+        pointwise_pixels<4, V>(from, x.plane, m, inputs, out, y.plane, to);
       } else if (count == 4) {
         pointwise_pixels<4, 1>(from, x.plane, m, inputs, out, y.plane, to);
-      } else if (together == 4) {
-        pointwise_pixels<1, 4>(from, x.plane, m, inputs, out, y.plane, to);
+      } else if (together == V) {
+        pointwise_pixels<1, V>(from, x.plane, m, inputs, out, y.plane, to);
       } else {
         pointwise_pixels<1, 1>(from, x.plane, m, inputs, out, y.plane, to);
       }
