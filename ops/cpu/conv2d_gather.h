@@ -40,15 +40,21 @@ inline void copy_strided(float* to, const float* from, int64_t n, int64_t stride
     for (int64_t i = 0; i < n; ++i) to[i] = relu_input && !(from[i * stride] > 0.f) ? 0.f : from[i * stride];
     return;
   }
-  for (int64_t i = 0; i < n; i += kLanes) {
-    const int64_t count = std::min<int64_t>(kLanes, n - i), pixels = 2 * count - 1;
+  // Whole vectors; nothing is read behind the last float that is copied.
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
     const float* source = from + 2 * i;
-    const Vec<kLanes> low = load_first<kLanes>(source, std::min<int64_t>(kLanes, pixels));
-    const Vec<kLanes> high =
-        pixels > kLanes ? load_first<kLanes>(source + kLanes, pixels - kLanes) : Vec<kLanes>{};
-    const Vec<kLanes> even = even_lanes<kLanes>(low, high);
-    store_first<kLanes>(to + i, relu_input ? relu<kLanes>(even) : even, count);
+    const Vec<kLanes> v = even_then_odd<kLanes>(load<kLanes>(source), load<kLanes>(source + kLanes - 1));
+    store<kLanes>(to + i, relu_input ? relu<kLanes>(v) : v);
   }
+  if (i == n) return;
+  const int64_t count = n - i, floats = 2 * count - 1;
+  const float* source = from + 2 * i;
+  const Vec<kLanes> low = load_first<kLanes>(source, std::min<int64_t>(kLanes, floats));
+  const Vec<kLanes> high =
+      floats > kLanes ? load_first<kLanes>(source + kLanes, floats - kLanes) : Vec<kLanes>{};
+  const Vec<kLanes> even = even_lanes<kLanes>(low, high);
+  store_first<kLanes>(to + i, relu_input ? relu<kLanes>(even) : even, count);
 }
 
 inline int64_t padded_to_vectors(int64_t n) {

@@ -92,6 +92,17 @@ inline Vec<L> odd_lanes(Vec<L> low, Vec<L> high) {
   return every_second<L, 1>(low, high, std::make_index_sequence<size_t(L)>());
 }
 
+// Lanes 0, 2, 4, ... of low followed by lanes 1, 3, 5, ... of high: every second float of 2 L - 1 that low
+// begins and high ends.
+template <int L, size_t... i>
+inline Vec<L> even_then_odd(Vec<L> low, Vec<L> high, std::index_sequence<i...>) {
+  return __builtin_shufflevector(low, high, int(2 * i + (2 * i < L ? 0 : 1))...);
+}
+template <int L>
+inline Vec<L> even_then_odd(Vec<L> low, Vec<L> high) {
+  return even_then_odd<L>(low, high, std::make_index_sequence<size_t(L)>());
+}
+
 // The lower (upper) half of even[0], odd[0], even[1], odd[1], ...
 template <int L, int first, size_t... i>
 inline Vec<L> in_turn(Vec<L> even, Vec<L> odd, std::index_sequence<i...>) {
@@ -114,6 +125,7 @@ inline Vec<L> load_first(const float* p, int64_t n) {
   if constexpr (L == 8) return _mm256_maskz_loadu_ps(__mmask8((1u << n) - 1), p);
   if constexpr (L == 4) return _mm_maskz_loadu_ps(__mmask8((1u << n) - 1), p);
 #endif
+  if (n == L) return load<L>(p);
   alignas(64) float lanes[L] = {};
   for (int64_t i = 0; i < n; ++i) lanes[i] = p[i];
   return load<L>(lanes);
@@ -125,6 +137,7 @@ inline void store_first(float* p, Vec<L> v, int64_t n) {
   if constexpr (L == 8) return _mm256_mask_storeu_ps(p, __mmask8((1u << n) - 1), v);
   if constexpr (L == 4) return _mm_mask_storeu_ps(p, __mmask8((1u << n) - 1), v);
 #endif
+  if (n == L) return store<L>(p, v);
   alignas(64) float lanes[L];
   store<L>(lanes, v);
   for (int64_t i = 0; i < n; ++i) p[i] = lanes[i];
