@@ -84,7 +84,8 @@ inline void depthwise_rows(Plane x, const Taps<K>& w, float* y, ptrdiff_t y_pitc
       for (int p = 0; p < K; ++p) tap[p] = w[turned ? K * K - 1 - (p * K + q) : p * K + q];
 #pragma GCC unroll 32
       for (int r = 0; r < reach; ++r) {
-        const Floats v = load<kTileLanes>(at + r * D * x.pitch);
+        Floats v = load<kTileLanes>(at + r * D * x.pitch);
+        if constexpr (K == 3 && !kManyRegisters) hold_in_register<kTileLanes>(v);
 #pragma GCC unroll 8
         for (int i = 0; i < R; ++i) {
           const int p = r - i * S;
