@@ -9,13 +9,19 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 
 #include "ops/cpu/gemm.h"
 
 namespace ladarts {
 namespace {
 
-constexpr int kPanelVectors = 8, kPanelDepth = 64;  // 32 KiB with vectors of 16 lanes
+#if defined(__AVX512F__)
+constexpr int kPanelVectors = 8;  // 128 columns
+#else
+constexpr int kPanelVectors = 12;  // as many sums as 16 registers hold beside a factor
+#endif
+constexpr int kPanelDepth = 64;  // a panel has 32 KiB at most
 
 // The share of x that is not zero, judged by a seventh of it where it is large.
 inline double share_of_others(const float* x, int64_t n) {
@@ -42,7 +48,14 @@ inline uint64_t bits_of_others(const float* x, int64_t n) {
     bits |= uint64_t(_mm512_cmp_ps_mask(v, Vec<kLanes>{}, _CMP_NEQ_UQ)) << i;
   }
 #else
-  for (int64_t i = 0; i < n; ++i) bits |= uint64_t(x[i] != 0.f) << i;
+  int64_t i = 0;
+#if defined(__AVX2__)
+  for (; i + kLanes <= n; i += kLanes) {
+    const Vec<kLanes> others = _mm256_cmp_ps(load<kLanes>(x + i), Vec<kLanes>{}, _CMP_NEQ_UQ);
+    bits |= uint64_t(uint32_t(_mm256_movemask_ps(others))) << i;
+  }
+#endif
+  for (; i < n; ++i) bits |= uint64_t(x[i] != 0.f) << i;
 #endif
   return bits;
 }
@@ -66,26 +79,27 @@ __attribute__((noinline)) void half_zero_tile(const HalfZeroProduct& p, const fl
     float* c = p.c + r * p.c_row;
     uint64_t others = bits_of_others(a, p.depth);
     Vec<kLanes> acc[NV];
-#pragma GCC unroll 8
+#pragma GCC unroll 16
     for (int v = 0; v < NV; ++v) acc[v] = start ? load<kLanes>(start + v * kLanes) : Vec<kLanes>{};
     for (; others != 0; others &= others - 1) {
       const int k = __builtin_ctzll(others);
       const Vec<kLanes> factor = splat<kLanes>(a[k]);
       const float* b = panel + k * NV * kLanes;
-#pragma GCC unroll 8
+#pragma GCC unroll 16
       for (int v = 0; v < NV; ++v) acc[v] += factor * load<kLanes>(b + v * kLanes);
     }
-#pragma GCC unroll 8
+#pragma GCC unroll 16
     for (int v = 0; v < NV; ++v) store<kLanes>(c + v * kLanes, acc[v]);
   }
 }
 
 inline void half_zero_tile(int64_t vectors, const HalfZeroProduct& p, const float* panel) {
   using Tile = void (*)(const HalfZeroProduct&, const float*);
-  constexpr Tile tiles[kPanelVectors] = {half_zero_tile<1>, half_zero_tile<2>, half_zero_tile<3>,
-                                         half_zero_tile<4>, half_zero_tile<5>, half_zero_tile<6>,
-                                         half_zero_tile<7>, half_zero_tile<8>};
-  tiles[vectors - 1](p, panel);
+  constexpr auto tiles = []<int... v>(std::integer_sequence<int, v...>) {
+    return std::array<Tile, kPanelVectors>{half_zero_tile<v + 1>...};
+  }
+  (std::make_integer_sequence<int, kPanelVectors>());
+  tiles[size_t(vectors - 1)](p, panel);
 }
 
 // pack(k, depth, panel) puts b's rows k ... into the panel, `vectors` whole vectors each.
