@@ -20,6 +20,14 @@ void set_mark(DeviceStream& stream, std::unique_ptr<DeviceMark>& mark) {
     mark = stream.mark();
 }
 
+// For destructors: a device that reports an error has stopped as well.
+void wait_quietly(const std::unique_ptr<DeviceMark>& mark) noexcept {
+  try {
+    if (mark) mark->wait();
+  } catch (const Error&) {
+  }
+}
+
 }  // namespace
 
 HostBuffer::HostBuffer(Device device, size_t bytes)
@@ -29,6 +37,10 @@ HostBuffer::HostBuffer(Device device, size_t bytes)
 
 HostBuffer::~HostBuffer() {
   device_backend(device_.kind)->release_host(device_, data_);
+}
+
+StagedUpload::~StagedUpload() {
+  wait_quietly(done_);
 }
 
 void StagedUpload::queue(const HostBuffer& from, Buffer& to) {
@@ -50,6 +62,10 @@ Readback::Readback(std::shared_ptr<Buffer> source, int ahead)
       copies_(source_->device(), source_->bytes() * size_t(ahead)),
       done_(size_t(ahead)),
       ahead_(ahead) {}
+
+Readback::~Readback() {
+  for (const auto& mark : done_) wait_quietly(mark);
+}
 
 void Readback::queue() {
   LADARTS_CHECK(under_way() < ahead_);

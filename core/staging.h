@@ -31,6 +31,11 @@ class HostBuffer {
 // Whole buffers, one into the other, again and again. Between queue() and wait() `from` must stay as it is.
 class StagedUpload {
  public:
+  StagedUpload() = default;
+  ~StagedUpload();  // waits: the host's memory may go next
+  StagedUpload(const StagedUpload&) = delete;
+  StagedUpload& operator=(const StagedUpload&) = delete;
+
   // Queues the copy behind everything queued so far. Both buffers are of one device and size.
   void queue(const HostBuffer& from, Buffer& to);
   // Until the latest copy is done; returns at once where there is none. Any thread may call it.
@@ -45,6 +50,9 @@ class Readback {
  public:
   // At most `ahead` sets of values may be under way.
   Readback(std::shared_ptr<Buffer> source, int ahead);
+  ~Readback();  // waits for what is under way
+  Readback(const Readback&) = delete;
+  Readback& operator=(const Readback&) = delete;
 
   // Queues a copy of what the programs queued so far leave there.
   void queue();
