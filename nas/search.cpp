@@ -6,7 +6,6 @@
 
 #include "core/clock.h"
 #include "core/error.h"
-#include "core/interrupt.h"
 #include "core/jsonl_log.h"
 #include "core/philox.h"
 #include "core/progress.h"
@@ -14,13 +13,13 @@
 #include "nas/derive.h"
 #include "nas/encoding.h"
 #include "nas/run_folder.h"
+#include "nas/step_loop.h"
 #include "ops/schedule.h"
 
 namespace ladarts {
 
 namespace {
 
-constexpr double kCheckpointSeconds = 300;  // at most so much work is lost to a kill
 constexpr uint64_t kTrainingStream = 1, kValidationStream = 2;
 constexpr int kDraws = 64;                           // architectures of an epoch's drawn_cost
 constexpr uint64_t kDrawStream = uint64_t(1) << 61;  // apart from other uses of the seed
@@ -222,7 +221,7 @@ bool SearchRun::run_epoch(Progress& progress) {
   training_.seek(epoch_, step_);
   if (with_architecture) validation_.seek(epoch_, step_);
   Stopwatch watch;
-  int64_t queued = step_;
+  const auto queue = [&](int64_t) { queue_step(lr, with_architecture); };
   const auto take = [&] {
     take_step(with_architecture);
     sums_.seconds += watch.seconds();
@@ -231,21 +230,8 @@ bool SearchRun::run_epoch(Progress& progress) {
                     fmt::format("epoch {}/{} loss {:.3f}", epoch_ + 1, config_.epochs,
                                 sums_.train_loss / double(sums_.train_images)));
   };
-  while (step_ < steps_per_epoch_) {
-    const bool stop = interrupted();
-    if (stop || since_checkpoint_.seconds() > kCheckpointSeconds) {
-      while (step_ < queued) take();
-      if (stop) return step_ == steps_per_epoch_;
-      checkpoint();
-    }
-    // The device has its next step before the host looks at the last one's results.
-    if (queued < steps_per_epoch_) {
-      queue_step(lr, with_architecture);
-      ++queued;
-    }
-    if (queued - step_ == SearchSteps::kStepsAhead || queued == steps_per_epoch_) take();
-  }
-  return true;
+  return run_steps(step_, steps_per_epoch_, SearchSteps::kStepsAhead, since_checkpoint_, queue, take,
+                   [&] { checkpoint(); });
 }
 
 SearchEpoch SearchRun::summarise() {

@@ -13,14 +13,13 @@
 #include "nas/data/loader.h"
 #include "nas/network_file.h"
 #include "nas/run_folder.h"
+#include "nas/step_loop.h"
 #include "nas/train_steps.h"
 #include "ops/schedule.h"
 
 namespace ladarts {
 
 namespace {
-
-constexpr double kCheckpointSeconds = 300;  // at most so much work is lost to a kill
 
 // Adds the cross-entropy and the correct predictions of the first rows of logits (N, K), as many as there are
 // labels.
@@ -194,7 +193,10 @@ class TrainRun {
     steps_.set(learning_rate(schedule(), epoch_), linear_ramp(config_.drop_path, epoch_, config_.epochs));
     if (step_ < steps) loader_.seek(epoch_, step_);
     Stopwatch watch;
-    int64_t queued = step_;
+    const auto queue = [&](int64_t step) {
+      loader_.next_into(steps_.batch);
+      steps_.queue(epoch_ * steps + step);
+    };
     const auto take = [&] {
       take_step();
       seconds_ += watch.seconds();
@@ -203,21 +205,8 @@ class TrainRun {
                       fmt::format("epoch {}/{} loss {:.3f}", epoch_ + 1, config_.epochs,
                                   loss_ / double(step_ * config_.batch)));
     };
-    while (step_ < steps) {
-      const bool stop = interrupted();
-      if (stop || since_checkpoint_.seconds() > kCheckpointSeconds) {
-        while (step_ < queued) take();
-        if (stop) return step_ == steps;
-        checkpoint();
-      }
-      // The device has its next step before the host looks at the last one's results.
-      if (queued < steps) {
-        loader_.next_into(steps_.batch);
-        steps_.queue(epoch_ * steps + queued++);
-      }
-      if (queued - step_ == TrainSteps::kStepsAhead || queued == steps) take();
-    }
-    return true;
+    return run_steps(step_, steps, TrainSteps::kStepsAhead, since_checkpoint_, queue, take,
+                     [&] { checkpoint(); });
   }
 
   void checkpoint() {
