@@ -7,6 +7,7 @@
 #include <set>
 #include <utility>
 
+#include "core/denormals.h"
 #include "core/error.h"
 #include "core/memory_plan.h"
 #include "core/program_state.h"
@@ -53,6 +54,7 @@ const ProgramStats& Program::stats() const {
 }
 
 void Program::run() {
+  const FlushDenormals flush;
   if (state_->debug) return run_debug(*state_);
   if (!state_->stream) return state_->run_steps();
   if (std::exchange(state_->loads_at_first_run, false)) return state_->run_steps();
@@ -102,6 +104,7 @@ std::vector<NodeInfo> Program::nodes() const {
 
 void Program::run_timed(std::vector<int64_t>& marks_ns) {
   using clock = std::chrono::steady_clock;
+  const FlushDenormals flush;
   State& s = *state_;
   marks_ns.resize(s.steps.size() + 1);
   marks_ns[0] = 0;

@@ -114,6 +114,7 @@ void ThreadPool::run_task(int64_t task, int thread) {
 }
 
 void ThreadPool::work(int thread) {
+  const FlushDenormals flush;
   for (uint64_t last = 0;;) {
     uint64_t job = job_.load(std::memory_order_acquire);
     for (int spin = 0; job == last && !stop_; ++spin) {

@@ -12,6 +12,8 @@
 #include <thread>
 #include <vector>
 
+#include "core/denormals.h"
+
 namespace ladarts {
 
 class ThreadPool {
@@ -25,10 +27,12 @@ class ThreadPool {
   int threads() const { return int(workers_.size()) + 1; }
 
   // Calls f(task, thread) for task = 0 .. tasks-1, thread in [0, threads()); returns when all are done. A
-  // call from inside a task runs on the calling thread. One caller at a time, but for a pool of one thread.
+  // call from inside a task runs on the calling thread. Denormal numbers are zeros meanwhile. One caller at a
+  // time, but for a pool of one thread.
   template <class F>
   void parallel_for(int64_t tasks, F&& f) {
     if (tasks <= 0) return;
+    const FlushDenormals flush;
     if (tasks == 1 || workers_.empty() || inside_) {
       const int thread = inside_ && !workers_.empty() ? thread_index_ : 0;
       for (int64_t i = 0; i < tasks; ++i) f(i, thread);

@@ -18,6 +18,7 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     o = parser.parse_args()
     torch.set_num_threads(o.threads)
+    torch.set_flush_denormal(True)  # as ladarts does
     torch.manual_seed(0)
     x = (torch.rand(o.rows, o.features) < 1 / 14).float()
     y = 1 + x @ torch.rand(o.features, 1)

@@ -153,6 +153,7 @@ def main():
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    torch.set_flush_denormal(True)  # as ladarts does
     torch.manual_seed(0)
     imported = peak_rss_mib()
 
