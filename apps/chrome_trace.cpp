@@ -8,7 +8,7 @@ namespace ladarts {
 
 namespace {
 
-constexpr int kProcess = 1, kNodeTrack = 1, kWholeTrack = 2;
+constexpr int kProcess = 1, kNodeTrack = 1, kWholeTrack = 2, kKernelTrack = 3;
 
 double us(int64_t ns) {
   return 1e-3 * double(ns);
@@ -109,6 +109,23 @@ Json chrome_trace(const ProgramProfile& profile, const std::string& title, const
     add_counter(events, "GB/s", begin, node.cost.bytes_moved / ns);
   }
   nesting.leave(0, profile.marks_ns.back());
+  if (!profile.kernels.empty())
+    events.push_back(metadata("thread_name", kKernelTrack, "kernels of a run without timers, by CUPTI"));
+  for (const KernelTime& k : profile.kernels) {
+    const NodeInfo& node = profile.nodes[size_t(k.node)];
+    const int64_t begin = std::llround(k.start_us * 1e3);
+    Json event =
+        slice(k.record.name, "kernel", kKernelTrack, begin, begin + k.record.end_ns - k.record.begin_ns);
+    event["args"] = {{"op", node.op},
+                     {"where", node.scope},
+                     {"grid", k.record.grid},
+                     {"block", k.record.block},
+                     {"registers", k.record.registers},
+                     {"shared_bytes", k.record.shared_bytes},
+                     {"local_bytes", k.record.local_bytes},
+                     {"median_us", k.us}};
+    events.push_back(std::move(event));
+  }
   for (const char* name : {"GFLOP/s", "GB/s"}) add_counter(events, name, profile.marks_ns.back(), 0);
   return {{"displayTimeUnit", "ms"}, {"otherData", about}, {"traceEvents", std::move(events)}};
 }

@@ -109,6 +109,7 @@ class ProfileCommand : public Command {
     for (const auto& [title, key] : {std::pair{"op", "by_op"}, {"part", "by_part"}, {"for", "by_role"}})
       out += "\n" + profile_table(title, r[key]);
     if (r["by_kernel"].size() > 1) out += "\n" + profile_table("kernels", r["by_kernel"]);
+    if (r.contains("kernels")) out += "\n" + kernels_table(r["kernels"], size_t(std::max(top_, 10)));
     if (top_ > 0) {
       Json nodes = r["nodes"];
       std::stable_sort(nodes.begin(), nodes.end(), [](const Json& a, const Json& b) {
@@ -171,6 +172,7 @@ class ProfileCommand : public Command {
     r["by_part"] = group_json(p, peak, by_part, true);
     r["by_role"] = group_json(p, peak, by_role);
     r["by_kernel"] = group_json(p, peak, by_kernel);
+    if (!p.kernels.empty()) r["kernels"] = kernels_json(p);
     r["nodes"] = nodes_json(p, peak);
     return r;
   }
@@ -208,7 +210,7 @@ class ProfileCommand : public Command {
   }
 
   ProgramProfile profiled(Program& program) const {
-    ProfileOptions options{.repeats = repeats_};
+    ProfileOptions options{.repeats = repeats_, .kernels = device_.kind != DeviceKind::cpu};
     std::optional<SpeedProbe> probe;
     if (device_.kind == DeviceKind::cpu) {
       probe.emplace(ThreadPool::global());
@@ -241,6 +243,15 @@ class ProfileCommand : public Command {
         r["value_bytes"].get<double>() * 1e-6, r["arena_bytes"].get<double>() * 1e-6, us("whole_us"),
         t["repeats"].get<int>(), percent(us("whole_spread")), us("whole_best_us"), us("nodes_us"),
         us("gap_us"), percent(us("gap_us") / us("whole_us")), us("timed_us"), us("clock_us"));
+    if (t.contains("kernels_us"))
+      out += fmt::format(
+          "its kernels       {:10.1f} us   as CUPTI saw them in runs without timers, sum of medians\n"
+          "between kernels   {:10.1f} us   {} of the {:.1f} us from the first one's begin to the last one's "
+          "end\n",
+          us("kernels_us"), us("kernel_gap_us"), percent(us("kernel_gap_us") / us("kernel_span_us")),
+          us("kernel_span_us"));
+    if (t.contains("no_kernels"))
+      out += fmt::format("single kernels are not known: {}\n", text_of(t["no_kernels"]));
     if (r.contains("roofline")) {
       const Json &f = r["roofline"], &m = r["machine"];
       out += fmt::format(

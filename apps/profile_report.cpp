@@ -135,6 +135,56 @@ Json group_json(const ProgramProfile& profile, const std::optional<MachinePeak>&
   return list;
 }
 
+Json kernels_json(const ProgramProfile& profile) {
+  struct Kernel {
+    int launches = 0;
+    double us = 0;
+    const KernelTime* slowest = nullptr;
+  };
+  std::map<std::string, Kernel> by_name;
+  for (const KernelTime& k : profile.kernels) {
+    Kernel& sum = by_name[k.record.name];
+    ++sum.launches;
+    sum.us += k.us;
+    if (!sum.slowest || k.us > sum.slowest->us) sum.slowest = &k;
+  }
+  Json list = Json::array();
+  for (const auto& [name, k] : by_name) {
+    const KernelRecord& r = k.slowest->record;
+    list.push_back({{"name", name},
+                    {"launches", k.launches},
+                    {"us", k.us},
+                    {"share", k.us / profile.kernels_us()},
+                    {"grid", r.grid},
+                    {"block", r.block},
+                    {"registers", r.registers},
+                    {"shared_bytes", r.shared_bytes},
+                    {"local_bytes", r.local_bytes}});
+  }
+  std::stable_sort(list.begin(), list.end(), [](const Json& a, const Json& b) {
+    return a["us"].get<double>() > b["us"].get<double>();
+  });
+  return list;
+}
+
+std::string kernels_table(const Json& kernels, size_t limit) {
+  std::vector<std::vector<std::string>> cells;
+  const auto size = [](const Json& xyz) {
+    return fmt::format("{} x {} x {}", xyz[0].get<int>(), xyz[1].get<int>(), xyz[2].get<int>());
+  };
+  for (const Json& k : kernels) {
+    if (cells.size() == limit) break;
+    cells.push_back({text_of(k["name"]), std::to_string(k["launches"].get<int>()),
+                     fmt::format("{:.1f}", k["us"].get<double>()), percent(k["share"].get<double>()),
+                     size(k["grid"]), size(k["block"]), std::to_string(k["registers"].get<int>()),
+                     std::to_string(k["shared_bytes"].get<int>()),
+                     std::to_string(k["local_bytes"].get<int>())});
+  }
+  if (cells.empty()) return {};
+  return table({"kernel", "launches", "us", "share", "blocks", "threads", "registers", "shared B", "local B"},
+               cells);
+}
+
 Json nodes_json(const ProgramProfile& profile, const std::optional<MachinePeak>& peak) {
   Json list = Json::array();
   const double total = profile.nodes_us();
@@ -160,20 +210,32 @@ Json nodes_json(const ProgramProfile& profile, const std::optional<MachinePeak>&
     sum.describe(j, total, peak.has_value());
     list.push_back(std::move(j));
   }
+  for (const KernelTime& k : profile.kernels)
+    list[size_t(k.node)]["kernels"].push_back({{"name", k.record.name},
+                                               {"us", k.us},
+                                               {"start_us", k.start_us},
+                                               {"grid", k.record.grid},
+                                               {"block", k.record.block}});
   return list;
 }
 
 Json times_json(const ProgramProfile& p) {
-  return {{"whole_us", p.whole_us},
-          {"whole_best_us", p.whole_best_us},
-          {"whole_spread", p.whole_spread},
-          {"nodes_us", p.nodes_us()},
-          {"gap_us", p.gap_us},
-          {"timed_us", p.timed_us},
-          {"clock_us", p.clock_us},
-          {"repeats", p.repeats},
-          {"disturbed", p.disturbed},
-          {"noisy", p.noisy}};
+  Json times{{"whole_us", p.whole_us},
+             {"whole_best_us", p.whole_best_us},
+             {"whole_spread", p.whole_spread},
+             {"nodes_us", p.nodes_us()},
+             {"gap_us", p.gap_us},
+             {"timed_us", p.timed_us},
+             {"clock_us", p.clock_us},
+             {"repeats", p.repeats},
+             {"disturbed", p.disturbed},
+             {"noisy", p.noisy}};
+  if (!p.no_kernels.empty()) times["no_kernels"] = p.no_kernels;
+  if (!p.kernels.empty())
+    times.update({{"kernels_us", p.kernels_us()},
+                  {"kernel_span_us", p.kernel_span_us},
+                  {"kernel_gap_us", p.kernel_gap_us}});
+  return times;
 }
 
 Json floor_json(const ProgramProfile& profile, const MachinePeak& peak) {

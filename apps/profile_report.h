@@ -34,9 +34,15 @@ std::string by_kernel(const NodeInfo& node);  // whose kernel it has
 Json group_json(const ProgramProfile& profile, const std::optional<MachinePeak>& peak, const GroupKey& key,
                 bool in_order = false);
 // One object for each node, in order: as above with op, where, cell, node, edge, primitive, spread, inputs
-// and outputs (shapes), scratch_bytes, kernel, start_us (of the run that the trace shows).
+// and outputs (shapes), scratch_bytes, kernel, start_us (of the run that the trace shows), and where they
+// were traced kernels: {name, us, start_us, grid, block}.
 Json nodes_json(const ProgramProfile& profile, const std::optional<MachinePeak>& peak);
-// {whole_us, ..., gap_us, clock_us, repeats, disturbed, noisy}.
+// Kernels by name and launch, slowest first: {name, launches, us, share (of all kernels), grid, block (of the
+// slowest launch), registers, shared_bytes, local_bytes}. Empty where none were traced.
+Json kernels_json(const ProgramProfile& profile);
+std::string kernels_table(const Json& kernels, size_t limit);
+// {whole_us, ..., gap_us, clock_us, repeats, disturbed, noisy}, and where kernels were asked for {kernels_us,
+// kernel_span_us, kernel_gap_us} or {no_kernels}.
 Json times_json(const ProgramProfile& profile);
 // {floor_us, share_of_floor, memory_bound_us, compute_bound_us}: the whole against the sum of its nodes'
 // floors.

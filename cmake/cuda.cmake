@@ -62,6 +62,6 @@ set_target_properties(ladarts_cuda PROPERTIES CUDA_STANDARD 20 CUDA_STANDARD_REQ
 target_compile_definitions(ladarts_cuda PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:FMT_USE_CONSTEXPR=1>)
 # core/philox.h and std::array in kernels.
 target_compile_options(ladarts_cuda PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr>)
-target_link_libraries(ladarts_cuda PUBLIC ladarts_ops ladarts_ranges CUDA::cudart_static)
+target_link_libraries(ladarts_cuda PUBLIC ladarts_ops ladarts_ranges ladarts_tracing CUDA::cudart_static)
 target_link_libraries(ladarts_all INTERFACE $<LINK_LIBRARY:WHOLE_ARCHIVE,ladarts_cuda>
                                             $<LINK_LIBRARY:WHOLE_ARCHIVE,ladarts_cuda_libraries>)

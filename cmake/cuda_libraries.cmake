@@ -1,7 +1,8 @@
-# cuDNN and cuBLAS beside the project's own kernels, and NVTX: their headers at build time, the libraries when they are
+# cuDNN and cuBLAS beside the project's own kernels, NVTX and CUPTI: their headers at build time, the libraries when they are
 # first used. A build without one of the headers refuses that library; the choice of files says so, no macro.
-set(where HINTS $ENV{CUDA_PATH}/include $ENV{CUDNN_PATH}/include PATHS /usr/local/cuda/include)
-foreach(header cuda_runtime_api.h cudnn.h cublas_v2.h nvtx3/nvToolsExt.h)
+set(where HINTS $ENV{CUDA_PATH}/include $ENV{CUDNN_PATH}/include $ENV{CUDA_PATH}/extras/CUPTI/include
+          PATHS /usr/local/cuda/include /usr/local/cuda/extras/CUPTI/include)
+foreach(header cuda_runtime_api.h cudnn.h cublas_v2.h nvtx3/nvToolsExt.h cupti.h)
   string(MAKE_C_IDENTIFIER ${header} name)
   find_path(LADARTS_HAS_${name} ${header} ${where})
   mark_as_advanced(LADARTS_HAS_${name})
@@ -22,7 +23,9 @@ if(LADARTS_HAS_cuda_runtime_api_h AND LADARTS_HAS_cublas_v2_h)
   set(cublas_headers ON)
 endif()
 
-set(library_sources cuda/libraries/shared_library.cpp)
+add_library(ladarts_shared_library STATIC cuda/libraries/shared_library.cpp)
+target_link_libraries(ladarts_shared_library PUBLIC ladarts_core ${CMAKE_DL_LIBS})
+set(library_sources "")
 set(library_includes "")
 foreach(library cudnn cublas)
   string(TOUPPER LADARTS_WITH_${library} wanted)
@@ -46,7 +49,7 @@ endforeach()
 # Host code alone, and the same for GPUs and for the emulated device of the tests.
 add_library(ladarts_cuda_libraries STATIC ${library_sources})
 target_include_directories(ladarts_cuda_libraries SYSTEM PUBLIC ${library_includes})
-target_link_libraries(ladarts_cuda_libraries PUBLIC ladarts_ops ${CMAKE_DL_LIBS})
+target_link_libraries(ladarts_cuda_libraries PUBLIC ladarts_ops ladarts_shared_library)
 
 if(LADARTS_HAS_nvtx3_nvToolsExt_h)
   add_library(ladarts_ranges STATIC cuda/ranges/nvtx.cpp)
@@ -55,3 +58,11 @@ else()
   add_library(ladarts_ranges STATIC cuda/ranges/none.cpp)
 endif()
 target_link_libraries(ladarts_ranges PUBLIC ladarts_options ${CMAKE_DL_LIBS})
+
+if(LADARTS_HAS_cuda_runtime_api_h AND LADARTS_HAS_cupti_h)
+  add_library(ladarts_tracing STATIC cuda/tracing/cupti.cpp)
+  target_include_directories(ladarts_tracing SYSTEM PRIVATE ${LADARTS_HAS_cuda_runtime_api_h} ${LADARTS_HAS_cupti_h})
+else()
+  add_library(ladarts_tracing STATIC cuda/tracing/no_cupti.cpp)
+endif()
+target_link_libraries(ladarts_tracing PUBLIC ladarts_core ladarts_shared_library)

@@ -1,8 +1,10 @@
 // A device owns memory and runs kernels. The CPU is built in; another backend registers its DeviceBackend.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -41,6 +43,16 @@ class DeviceMark {
   virtual void wait() const = 0;  // until it is passed; any thread may
 };
 
+// One kernel as a device's tracer saw it. Times are nanoseconds by the device's clock.
+struct KernelRecord {
+  std::string name;
+  int64_t begin_ns = 0, end_ns = 0;
+  std::array<int, 3> grid{}, block{};  // blocks, and threads of a block
+  int registers = 0;                   // of a thread
+  int shared_bytes = 0;                // of a block
+  int local_bytes = 0;                 // of a thread: spilled registers and arrays
+};
+
 // The in-order queue of a device: kernels (KernelArgs::stream) and copies run one after the other while the
 // caller goes on. Throws Error where the device reports one, which may be that of earlier work.
 class DeviceStream {
@@ -58,6 +70,12 @@ class DeviceStream {
   // stay as it is until a mark set after them is passed.
   virtual void queue_upload(void* to, const void* from_host, size_t bytes) = 0;
   virtual void queue_download(void* to_host, const void* from, size_t bytes) = 0;
+  // While recording: the kernels kept so far.
+  virtual int recorded_kernels() = 0;
+  // Calls `work`, which queues kernels and recordings and waits for them; each kernel that ran, in order.
+  // What is replayed must have been recorded within `work`. Throws Error where there is no tracer: what is
+  // missing.
+  virtual std::vector<KernelRecord> trace(const std::function<void()>& work) = 0;
   // Names, for profilers, what is queued between the two calls. Ranges nest.
   virtual void begin_range(const std::string& /*name*/) {}
   virtual void end_range() {}

@@ -67,6 +67,7 @@ void Program::wait() {
 }
 
 void Program::run_node_by_node() {
+  const FlushDenormals flush;
   state_->run_steps();
 }
 
@@ -146,6 +147,40 @@ void Program::run_timed(std::vector<int64_t>& marks_ns) {
     }
     begin = end;
   }
+}
+
+Program::TracedRuns Program::run_traced(int runs) {
+  State& s = *state_;
+  LADARTS_CHECK(runs > 0);
+  require(s.stream != nullptr,
+          "[program] a tracer of kernels is for GPUs; on the CPU each op is timed itself");
+  if (std::exchange(s.loads_at_first_run, false)) s.run_steps();
+  TracedRuns traced;
+  const std::vector<KernelRecord> kernels = s.stream->trace([&] {
+    s.stream->begin_recording();
+    std::unique_ptr<DeviceRecording> recording;
+    try {
+      for (size_t i = 0; i < s.steps.size(); ++i) {
+        s.steps[i].run();
+        traced.node_of.resize(size_t(s.stream->recorded_kernels()), int(i));
+      }
+    } catch (...) {
+      s.stream->end_recording();
+      throw;
+    }
+    recording = s.stream->end_recording();
+    for (int i = 0; i < runs; ++i) {
+      recording->replay();
+      s.stream->wait();
+    }
+  });
+  const size_t each = traced.node_of.size();
+  require(kernels.size() == each * size_t(runs),
+          "[program] the device's tracer saw {} kernels in {} runs of {}; time the ops without it",
+          kernels.size(), runs, each);
+  for (size_t i = 0; i < kernels.size(); i += each)
+    traced.runs.emplace_back(kernels.begin() + int64_t(i), kernels.begin() + int64_t(i + each));
+  return traced;
 }
 
 namespace {

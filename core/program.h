@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "core/device.h"
 #include "core/graph.h"
 #include "core/kernel_choice.h"
 #include "core/thread_pool.h"
@@ -65,6 +66,14 @@ class Program {
   // run began; there is one mark more than nodes. On another device than the CPU these are its own times
   // inside one recording, so that neither launching nor waiting is in them.
   void run_timed(std::vector<int64_t>& marks_ns);
+
+  // `runs` runs of one recording, without marks, as the device's tracer saw them. Throws Error on the CPU,
+  // and where the device has no tracer.
+  struct TracedRuns {
+    std::vector<int> node_of;                     // of each kernel of a run
+    std::vector<std::vector<KernelRecord>> runs;  // each with node_of.size() kernels
+  };
+  TracedRuns run_traced(int runs);
 
   struct State;
 

@@ -4,10 +4,12 @@
 #include <cstring>
 #include <map>
 #include <memory>
+#include <vector>
 
 #include "core/device.h"
 #include "core/error.h"
 #include "cuda/ranges/ranges.h"
+#include "cuda/tracing/kernel_trace.h"
 
 namespace ladarts::cuda {
 namespace {
@@ -145,8 +147,35 @@ class Stream : public DeviceStream {
     if (!ring_) ring_ = std::make_unique<StagingRing>(device_);
     ring_->upload(stream_, to, from, bytes);
   }
-  void begin_range(const std::string& name) override { push_range(name); }
-  void end_range() override { pop_range(); }
+  int recorded_kernels() override {
+    cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+    cudaGraph_t graph = nullptr;
+#if CUDART_VERSION >= 13000
+    check(cudaStreamGetCaptureInfo(stream_, &status, nullptr, &graph), "recording a program");
+#else
+    check(cudaStreamGetCaptureInfo_v2(stream_, &status, nullptr, &graph), "recording a program");
+#endif
+    size_t count = 0;
+    check(cudaGraphGetNodes(graph, nullptr, &count), "recording a program");
+    std::vector<cudaGraphNode_t> nodes(count);
+    check(cudaGraphGetNodes(graph, nodes.data(), &count), "recording a program");
+    int kernels = 0;
+    for (cudaGraphNode_t node : nodes) {
+      cudaGraphNodeType type{};
+      check(cudaGraphNodeGetType(node, &type), "recording a program");
+      kernels += type == cudaGraphNodeTypeKernel;
+    }
+    return kernels;
+  }
+  std::vector<KernelRecord> trace(const std::function<void()>& work) override {
+    return trace_kernels(work);
+  }
+  void begin_range(const std::string& name) override {
+    push_range(name);
+  }
+  void end_range() override {
+    pop_range();
+  }
 
  private:
   cudaStream_t stream_ = nullptr;

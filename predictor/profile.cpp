@@ -65,7 +65,52 @@ double length_of(const Pair& p) {
   return 1e-3 * double(p.marks_ns.back());
 }
 
+double span_us(const std::vector<KernelRecord>& run) {
+  return 1e-3 * double(run.back().end_ns - run.front().begin_ns);
+}
+
+// Microseconds between the kernels of a run; those of one stream do not overlap.
+double idle_us(const std::vector<KernelRecord>& run) {
+  double busy = 0;
+  for (const KernelRecord& k : run) busy += 1e-3 * double(k.end_ns - k.begin_ns);
+  return span_us(run) - busy;
+}
+
+void trace_kernels_of(Program& program, int repeats, ProgramProfile& profile) {
+  constexpr int kWarmUp = 1;
+  Program::TracedRuns traced;
+  try {
+    traced = program.run_traced(kWarmUp + repeats);
+  } catch (const Error& e) {
+    profile.no_kernels = e.what();
+    return;
+  }
+  auto& runs = traced.runs;
+  runs.erase(runs.begin(), runs.begin() + kWarmUp);
+  if (traced.node_of.empty()) return;
+  std::sort(runs.begin(), runs.end(), [](const auto& a, const auto& b) { return span_us(a) < span_us(b); });
+  const auto& shown = runs[(runs.size() - 1) / 2];
+  std::vector<double> times(runs.size());
+  auto median_of = [&](auto of) {
+    for (size_t r = 0; r < runs.size(); ++r) times[r] = of(runs[r]);
+    return summarise_times(times).median_ms;
+  };
+  for (size_t i = 0; i < shown.size(); ++i)
+    profile.kernels.push_back(
+        {.node = traced.node_of[i],
+         .us = median_of([&](const auto& run) { return 1e-3 * double(run[i].end_ns - run[i].begin_ns); }),
+         .start_us = 1e-3 * double(shown[i].begin_ns - shown[0].begin_ns),
+         .record = shown[i]});
+  profile.kernel_span_us = median_of(span_us);
+  profile.kernel_gap_us = median_of(idle_us);
+}
+
 }  // namespace
+
+double ProgramProfile::kernels_us() const {
+  return std::accumulate(kernels.begin(), kernels.end(), 0.0,
+                         [](double sum, const KernelTime& k) { return sum + k.us; });
+}
 
 double ProgramProfile::nodes_us() const {
   return std::accumulate(node_us.begin(), node_us.end(), 0.0);
@@ -111,6 +156,7 @@ ProgramProfile profile_program(Program& program, const ProfileOptions& options) 
   std::sort(pairs.begin(), pairs.end(),
             [](const Pair& a, const Pair& b) { return a.marks_ns.back() < b.marks_ns.back(); });
   profile.marks_ns = std::move(pairs[(pairs.size() - 1) / 2].marks_ns);
+  if (options.kernels) trace_kernels_of(program, options.repeats, profile);
   return profile;
 }
 

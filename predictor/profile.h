@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <string>
 #include <vector>
 
 #include "core/program.h"
@@ -16,7 +17,16 @@ struct ProfileOptions {
   // `repeats` further tries bring no half of the pairs; then all count and the profile is marked noisy.
   std::function<double()> slowdown = {};
   double max_slowdown = 1.12;
+  bool kernels = false;  // trace `repeats` runs more, on a GPU: each kernel as the device's tracer saw it
   std::function<void(int done)> progress = {};  // pairs counted so far; what it throws passes through
+};
+
+// One kernel of a node: the median of its time over the traced runs.
+struct KernelTime {
+  int node = 0;
+  double us = 0;
+  double start_us = 0;  // after the first kernel's begin, in the traced run of median length
+  KernelRecord record;  // of that run
 };
 
 struct ProgramProfile {
@@ -33,6 +43,13 @@ struct ProgramProfile {
   double gap_us = 0;
   int repeats = 0, disturbed = 0;  // pairs
   bool noisy = false;
+
+  // With ProfileOptions::kernels, in the order in which they run.
+  std::vector<KernelTime> kernels;
+  std::string no_kernels;     // why there are none: what the tracer lacks
+  double kernel_span_us = 0;  // from the first begin to the last end, median
+  double kernel_gap_us = 0;   // of that, when no kernel ran, median
+  double kernels_us() const;  // sum of their medians
 
   double nodes_us() const;  // sum of node_us
 };

@@ -2,6 +2,7 @@
 // registers it. Each allocation has exactly the size asked for, so that address sanitizer sees what lies
 // beyond. Copies that nobody waits for are made by a thread of their own, late: who reads or writes too early
 // sees it, and so does the thread sanitizer.
+#include <algorithm>
 #include <chrono>
 #include <condition_variable>
 #include <cstdlib>
@@ -13,6 +14,7 @@
 #include "core/device.h"
 #include "core/error.h"
 #include "cuda/simt.h"
+#include "cuda/tracing/kernel_trace.h"
 #include "tests/cuda/emulated_device.h"
 #include "tests/support/op_case.h"
 
@@ -78,15 +80,24 @@ class LateCopies {
 
 class EmulatedRecording : public DeviceRecording {
  public:
-  EmulatedRecording(std::vector<std::function<void()>> launches, LateCopies& copies)
-      : launches_(std::move(launches)), copies_(copies) {}
+  // `marks`: which of the launches are no kernels.
+  EmulatedRecording(std::vector<std::function<void()>> launches, std::vector<size_t> marks,
+                    LateCopies& copies)
+      : launches_(std::move(launches)), marks_(std::move(marks)), copies_(copies) {}
   void replay() override {
     copies_.wait();
-    for (auto& launch : launches_) launch();
+    for (size_t i = 0; i < launches_.size(); ++i) {
+      const auto begin = std::chrono::steady_clock::now();
+      launches_[i]();
+      if (emulated_kernel_ran && !std::binary_search(marks_.begin(), marks_.end(), i))
+        emulated_kernel_ran(begin.time_since_epoch().count(),
+                            std::chrono::steady_clock::now().time_since_epoch().count());
+    }
   }
 
  private:
   std::vector<std::function<void()>> launches_;
+  std::vector<size_t> marks_;
   LateCopies& copies_;
 };
 
@@ -111,14 +122,17 @@ class EmulatedStream : public DeviceStream {
   void begin_recording() override { recorder_.recording = true; }
   std::unique_ptr<DeviceRecording> end_recording() override {
     recorder_.recording = false;
-    return std::make_unique<EmulatedRecording>(std::exchange(recorder_.launches, {}), copies_);
+    return std::make_unique<EmulatedRecording>(std::exchange(recorder_.launches, {}),
+                                               std::exchange(marks_, {}), copies_);
   }
   std::unique_ptr<DeviceMark> mark() override {
     auto mark = std::make_unique<EmulatedMark>();
-    if (recorder_.recording)
+    if (recorder_.recording) {
+      marks_.push_back(recorder_.launches.size());
       recorder_.launches.emplace_back([passed = mark->passed] { *passed = EmulatedMark::Clock::now(); });
-    else
+    } else {
       set(*mark);
+    }
     return mark;
   }
   void set(DeviceMark& mark) override {
@@ -130,6 +144,10 @@ class EmulatedStream : public DeviceStream {
   void wait() override { copies_.wait(); }
   void queue_upload(void* to, const void* from, size_t bytes) override { copies_.queue(to, from, bytes); }
   void queue_download(void* to, const void* from, size_t bytes) override { copies_.queue(to, from, bytes); }
+  int recorded_kernels() override { return int(recorder_.launches.size() - marks_.size()); }
+  std::vector<KernelRecord> trace(const std::function<void()>& work) override {
+    return cuda::trace_kernels(work);
+  }
   void begin_range(const std::string& name) override {
     copies_.wait();  // kernels that are not recorded run at once, each in a range
     emulated_ranges().push_back(name);
@@ -138,6 +156,7 @@ class EmulatedStream : public DeviceStream {
 
  private:
   simt::LaunchRecorder recorder_;
+  std::vector<size_t> marks_;  // positions in its launches
   LateCopies copies_;
 };
 
@@ -184,6 +203,8 @@ const bool registered = [] {
 }();
 
 }  // namespace
+
+void (*emulated_kernel_ran)(int64_t begin_ns, int64_t end_ns) = nullptr;
 
 std::vector<std::string>& emulated_ranges() {
   static std::vector<std::string> ranges;
