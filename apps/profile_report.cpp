@@ -136,14 +136,14 @@ Json group_json(const ProgramProfile& profile, const std::optional<MachinePeak>&
 }
 
 Json kernels_json(const ProgramProfile& profile) {
-  struct Kernel {
+  struct Launches {
     int launches = 0;
     double us = 0;
     const KernelTime* slowest = nullptr;
   };
-  std::map<std::string, Kernel> by_name;
+  std::map<std::string, Launches> by_name;
   for (const KernelTime& k : profile.kernels) {
-    Kernel& sum = by_name[k.record.name];
+    Launches& sum = by_name[k.record.name];
     ++sum.launches;
     sum.us += k.us;
     if (!sum.slowest || k.us > sum.slowest->us) sum.slowest = &k;

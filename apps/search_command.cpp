@@ -108,8 +108,8 @@ class SearchCommand : public Command {
     config.step.supernet.shape = network_.shape();
     config.step.supernet.shape.classes = images.classes;
     config.step.supernet.shape.image = images.image;
-    Json settings =
-        settings_.read({"space", "classes", "image", "stem", "seed", "device", "predictor", "image_set"});
+    Json settings = settings_.read(
+        {"space", "classes", "image", "stem", "seed", "device", "kernels", "predictor", "image_set"});
     if (lambda_ >= 0) settings["lambda"] = lambda_;
     if (!relaxation_.empty()) settings["relaxation"] = relaxation_;
     if (draws_ > 0) settings["draws"] = draws_;

@@ -66,7 +66,7 @@ class TrainCommand : public Command {
     config.network.shape = network_.shape();
     config.network.shape.classes = images.classes;
     config.network.shape.image = images.image;
-    Json settings = settings_.read({"network", "seed", "device", "train_set", "test_set"});
+    Json settings = settings_.read({"network", "seed", "device", "kernels", "train_set", "test_set"});
     if (auxiliary_) settings["auxiliary"] = true;
     JsonFields fields(settings, settings_.origin());
     config = read_train_config(fields, config);

@@ -1,6 +1,7 @@
 #include "nas/run_folder.h"
 
 #include "core/error.h"
+#include "core/kernel_choice.h"
 
 namespace ladarts {
 
@@ -9,6 +10,15 @@ namespace {
 constexpr const char* kCheckpoint = "checkpoint.safetensors";
 
 }  // namespace
+
+Json device_fields(Device device) {
+  Json fields{{"device", device.str()}};
+  const KernelPolicy& policy = kernel_policy(device.kind);
+  std::string kernels = policy.str(device.kind);
+  if (policy.tf32) kernels += kernels.empty() ? "tf32" : ", tf32";
+  if (!kernels.empty()) fields["kernels"] = kernels;
+  return fields;
+}
 
 std::string first_difference(const Json& here, const Json& asked, const std::string& where) {
   if (here == asked) return {};

@@ -5,6 +5,7 @@
 
 #include <filesystem>
 
+#include "core/device.h"
 #include "core/json_file.h"
 #include "core/safetensors.h"
 
@@ -33,6 +34,11 @@ class RunFolder {
   std::filesystem::path path_;
   Json config_;
 };
+
+// What of a job's config.json says where it runs: {"device": "cuda:0"}, and where kernels of libraries may
+// run (KernelPolicy) {"kernels": "cudnn 9.19.0"}, with "tf32" where that is allowed: their results have other
+// bits.
+Json device_fields(Device device);
 
 // "train.epochs: 5 here, 10 asked for"; empty where equal.
 std::string first_difference(const Json& here, const Json& asked, const std::string& where = "");

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "core/error.h"
+#include "nas/run_folder.h"
 #include "nas/search.h"
 
 namespace ladarts {
@@ -31,38 +32,39 @@ SearchConfig search_protocol(const std::string& name) {
 Json to_json(const SearchConfig& c) {
   const SearchStepConfig& s = c.step;
   const NetworkShape shape = resolve(s.supernet.shape, s.supernet.space);
-  return {{"space", Json::parse(s.supernet.space.to_json())},
-          {"channels", shape.channels},
-          {"layers", shape.layers},
-          {"classes", shape.classes},
-          {"image", shape.image},
-          {"stem", shape.stem == Stem::imagenet ? "imagenet" : "cifar"},
-          {"partial_k", s.supernet.partial_k},
-          {"edge_normalisation", s.supernet.edge_normalisation},
-          {"fused", s.supernet.fused},
-          {"epochs", c.epochs},
-          {"batch", s.batch},
-          {"lr", c.lr},
-          {"lr_min", c.lr_min},
-          {"lr_warmup_epochs", c.lr_warmup_epochs},
-          {"momentum", s.momentum},
-          {"weight_decay", s.weight_decay},
-          {"clip_norm", s.clip_norm},
-          {"architecture_lr", s.architecture_lr},
-          {"architecture_beta1", s.architecture_beta1},
-          {"architecture_beta2", s.architecture_beta2},
-          {"architecture_weight_decay", s.architecture_weight_decay},
-          {"architecture_start_epoch", c.architecture_start_epoch},
-          {"second_order", s.second_order},
-          {"lambda", s.lambda},
-          {"relaxation", to_string(s.term.relaxation.kind)},
-          {"draws", s.term.relaxation.draws},
-          {"temperature", s.term.relaxation.temperature},
-          {"certainty", s.term.certainty},
-          {"cutout", c.cutout},
-          {"images", c.images},
-          {"seed", c.seed},
-          {"device", s.device.str()}};
+  Json j{{"space", Json::parse(s.supernet.space.to_json())},
+         {"channels", shape.channels},
+         {"layers", shape.layers},
+         {"classes", shape.classes},
+         {"image", shape.image},
+         {"stem", shape.stem == Stem::imagenet ? "imagenet" : "cifar"},
+         {"partial_k", s.supernet.partial_k},
+         {"edge_normalisation", s.supernet.edge_normalisation},
+         {"fused", s.supernet.fused},
+         {"epochs", c.epochs},
+         {"batch", s.batch},
+         {"lr", c.lr},
+         {"lr_min", c.lr_min},
+         {"lr_warmup_epochs", c.lr_warmup_epochs},
+         {"momentum", s.momentum},
+         {"weight_decay", s.weight_decay},
+         {"clip_norm", s.clip_norm},
+         {"architecture_lr", s.architecture_lr},
+         {"architecture_beta1", s.architecture_beta1},
+         {"architecture_beta2", s.architecture_beta2},
+         {"architecture_weight_decay", s.architecture_weight_decay},
+         {"architecture_start_epoch", c.architecture_start_epoch},
+         {"second_order", s.second_order},
+         {"lambda", s.lambda},
+         {"relaxation", to_string(s.term.relaxation.kind)},
+         {"draws", s.term.relaxation.draws},
+         {"temperature", s.term.relaxation.temperature},
+         {"certainty", s.term.certainty},
+         {"cutout", c.cutout},
+         {"images", c.images},
+         {"seed", c.seed}};
+  j.update(device_fields(s.device));
+  return j;
 }
 
 SearchConfig read_search_config(JsonFields& f, SearchConfig c) {

@@ -289,7 +289,7 @@ Json to_json(const TrainConfig& c) {
   Json j{{"network", to_json(c.network)}};
   j.update(settings_of(c));
   j["seed"] = c.seed;
-  j["device"] = c.device.str();
+  j.update(device_fields(c.device));
   return j;
 }
 

@@ -11,6 +11,9 @@
 #include "core/progress.h"
 #include "cuda/libraries/cublas.h"
 #include "cuda/libraries/cudnn.h"
+#include "nas/run_folder.h"
+#include "nas/search.h"
+#include "nas/train.h"
 #include "ops/batch_norm.h"
 #include "ops/conv2d.h"
 #include "ops/linear.h"
@@ -280,6 +283,25 @@ TEST_CASE("kernels: costs say whose kernels they are of", "[kernels]") {
   CHECK_THAT(theirs.isa, ContainsSubstring(fmt::format("cudnn {}", cudnn().version())) &&
                              ContainsSubstring(fmt::format("cublas {}", cublas().version())));
   CHECK_FALSE(own == theirs);
+}
+
+TEST_CASE("kernels: the folder of a search or a training says whose kernels it is of", "[kernels]") {
+  SearchConfig search;
+  TrainConfig train;
+  search.step.supernet.space = train.network.space = SearchSpace::load("darts");
+  search.step.device = train.device = test_device();
+  train.network.genotype = parse_genotype("DARTS_V2", train.network.space);
+  CHECK(to_json(search)["device"] == test_device().str());
+  CHECK_FALSE(to_json(search).contains("kernels"));
+  KernelPolicy policy = KernelPolicy::parse("cudnn,cublas", kCuda);
+  policy.tf32 = true;
+  const KernelPolicy before = kernel_policy(kCuda);
+  set_kernel_policy(kCuda, policy);
+  const Json theirs = to_json(search), trained = to_json(train);
+  set_kernel_policy(kCuda, before);
+  CHECK(theirs["kernels"] == fmt::format("cudnn {}, cublas {}, tf32", cudnn().version(), cublas().version()));
+  CHECK(trained["kernels"] == theirs["kernels"]);
+  CHECK_FALSE(first_difference(to_json(search), theirs).empty());
 }
 
 TEST_CASE("kernels: the real libraries have every function that is used", "[kernels][real]") {
