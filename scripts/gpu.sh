@@ -74,6 +74,9 @@ for which in "${kernels[@]}"; do
     done
   done
 done
+# Why: ops and, by CUPTI, their single kernels.
+for batch in 1 32; do step "profile_DARTS_V2_$batch" build/ladarts profile DARTS_V2 --batch "$batch" --device cuda --json; done
+step profile_training build/ladarts profile PC_DARTS_cifar --train --batch 96 --repeats 10 --device cuda --json
 # The peer: steps with the supernet's and the derived network's batch, and latency.
 peer=${PEER_PYTHON:-python3}
 if "$peer" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' 2>"$work/peer.txt"; then

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <filesystem>
 #include <memory>
 #include <mutex>
 #include <new>
@@ -27,6 +28,17 @@ const LibraryFile& cupti_file() {
       .file = fmt::format("libcupti.so.{}", kMajor),
       .origin = fmt::format("CUPTI of CUDA {} (the toolkit's extras/CUPTI/lib64)", kMajor)};
   return file;
+}
+
+// The toolkit keeps CUPTI outside of the folders where the system's loader looks.
+std::string cupti_path() {
+  const char *given = std::getenv(cupti_file().variable.c_str()), *toolkit = std::getenv("CUDA_PATH");
+  if (!given || !*given)
+    for (const std::string& folder : {std::string(toolkit ? toolkit : ""), std::string("/usr/local/cuda")})
+      if (const std::string file = folder + "/extras/CUPTI/lib64/" + cupti_file().file;
+          !folder.empty() && std::filesystem::exists(file))
+        return file;
+  return cupti_file().chosen();
 }
 
 // What CUPTI hands over, on threads of its own too. It calls plain functions, hence one for the process.
@@ -140,7 +152,7 @@ CuptiApi load_cupti(const std::string& file) {
 }
 
 const CuptiApi& cupti() {
-  static const CuptiApi api = load_cupti(cupti_file().chosen());  // after a failure the next call tries again
+  static const CuptiApi api = load_cupti(cupti_path());  // after a failure the next call tries again
   return api;
 }
 

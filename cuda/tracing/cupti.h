@@ -27,7 +27,8 @@ struct CuptiApi {
 
 // Throws Error where it cannot be loaded or lacks a function.
 CuptiApi load_cupti(const std::string& file);
-// The process's, loaded at the first call: LADARTS_CUPTI's file, or where the system's loader looks.
+// The process's, loaded at the first call: LADARTS_CUPTI's file, or the toolkit's (CUDA_PATH,
+// /usr/local/cuda), or where the system's loader looks.
 const CuptiApi& cupti();
 
 }  // namespace ladarts::cuda

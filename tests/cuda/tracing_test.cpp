@@ -29,14 +29,14 @@ namespace {
 const bool cupti_named = setenv("LADARTS_CUPTI", LADARTS_FAKE_CUPTI, 1) == 0;
 
 template <class F>
-F* fake(F* /*declared*/, const char* name) {
+F* fake(const char* name) {
   static void* const library = dlopen(LADARTS_FAKE_CUPTI, RTLD_NOW);
   REQUIRE(library != nullptr);
   auto* const found = reinterpret_cast<F*>(dlsym(library, name));
   REQUIRE(found != nullptr);
   return found;
 }
-#define FAKE(name) fake(&name, #name)
+#define FAKE(name) fake<decltype(name)>(#name)
 
 // The kernels of the emulated device reach the stand-in while it lives.
 class TracedDevice {
