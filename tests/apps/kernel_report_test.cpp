@@ -93,5 +93,6 @@ TEST_CASE("a profile without a tracer says what is missing and has no kernels", 
   CHECK(times_json(p)["no_kernels"] == p.no_kernels);
   CHECK(kernels_json(p).empty());
   CHECK(kernels_table(kernels_json(p), 10).empty());
-  for (const Json& e : chrome_trace(p, "test", {})["traceEvents"]) CHECK(e["tid"] != 3);
+  const Json trace = chrome_trace(p, "test", {});
+  for (const Json& e : trace["traceEvents"]) CHECK(e["tid"] != 3);
 }
