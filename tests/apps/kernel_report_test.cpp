@@ -24,8 +24,20 @@ KernelTime kernel(int node, const char* name, double start_us, double us) {
 // Two nodes; the first has two kernels.
 ProgramProfile traced_profile() {
   ProgramProfile p;
-  p.nodes = {{.op = "batch_norm", .scope = "stem", .inputs = {{1, 2}}, .outputs = {{1, 2}}, .cost = {}},
-             {.op = "max_pool2d", .scope = "cell0", .inputs = {{1, 2}}, .outputs = {{1, 2}}, .cost = {}}};
+  p.nodes = {{.op = "batch_norm",
+              .scope = "stem",
+              .inputs = {{1, 2}},
+              .outputs = {{1, 2}},
+              .cost = {},
+              .scratch_bytes = 0,
+              .kernel = "ladarts"},
+             {.op = "max_pool2d",
+              .scope = "cell0",
+              .inputs = {{1, 2}},
+              .outputs = {{1, 2}},
+              .cost = {},
+              .scratch_bytes = 0,
+              .kernel = "ladarts"}};
   p.node_us = {9, 3};
   p.node_spread = {0, 0};
   p.marks_ns = {0, 9000, 12000};
