@@ -58,7 +58,10 @@ void Program::run() {
   if (state_->debug) return run_debug(*state_);
   if (!state_->stream) return state_->run_steps();
   if (std::exchange(state_->loads_at_first_run, false)) return state_->run_steps();
-  if (!state_->recording) state_->recording = state_->record(false);
+  if (!state_->recording)
+    state_->recording = state_->record([this] {
+      for (const Step& s : state_->steps) s.run();
+    });
   state_->recording->replay();
 }
 
@@ -71,15 +74,11 @@ void Program::run_node_by_node() {
   state_->run_steps();
 }
 
-std::unique_ptr<DeviceRecording> Program::State::record(bool with_marks) {
+std::unique_ptr<DeviceRecording> Program::State::record(const std::function<void()>& queue) {
   stream->begin_recording();
   try {
-    if (with_marks)
-      run_steps_with_marks();
-    else
-      for (const Step& s : steps) s.run();
+    queue();
   } catch (...) {
-    marks.clear();
     stream->end_recording();
     throw;
   }
@@ -113,7 +112,7 @@ void Program::run_timed(std::vector<int64_t>& marks_ns) {
     if (std::exchange(s.loads_at_first_run, false)) {
       s.run_steps_with_marks();
     } else {
-      if (!s.timed_recording) s.timed_recording = s.record(true);
+      if (!s.timed_recording) s.timed_recording = s.record([&s] { s.run_steps_with_marks(); });
       s.timed_recording->replay();
     }
     for (size_t i = 1; i < s.marks.size(); ++i)
@@ -157,18 +156,12 @@ Program::TracedRuns Program::run_traced(int runs) {
   if (std::exchange(s.loads_at_first_run, false)) s.run_steps();
   TracedRuns traced;
   const std::vector<KernelRecord> kernels = s.stream->trace([&] {
-    s.stream->begin_recording();
-    std::unique_ptr<DeviceRecording> recording;
-    try {
+    const auto recording = s.record([&] {
       for (size_t i = 0; i < s.steps.size(); ++i) {
         s.steps[i].run();
         traced.node_of.resize(size_t(s.stream->recorded_kernels()), int(i));
       }
-    } catch (...) {
-      s.stream->end_recording();
-      throw;
-    }
-    recording = s.stream->end_recording();
+    });
     for (int i = 0; i < runs; ++i) {
       recording->replay();
       s.stream->wait();

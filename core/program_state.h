@@ -1,6 +1,7 @@
 // What a Program holds. Private to core/program*.cpp.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -76,7 +77,8 @@ struct Program::State {
   }
   // Steps, with a mark before each and one at the end, queued now or, while recording, kept.
   void run_steps_with_marks();
-  std::unique_ptr<DeviceRecording> record(bool with_marks);
+  // What `queue` queues, kept.
+  std::unique_ptr<DeviceRecording> record(const std::function<void()>& queue);
 };
 
 // Runs the steps in debug mode: see CompileOptions::debug.

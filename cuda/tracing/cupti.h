@@ -9,7 +9,6 @@ namespace ladarts::cuda {
 
 #define LADARTS_CUPTI_FUNCTIONS(X)  \
   X(cuptiGetResultString)           \
-  X(cuptiGetVersion)                \
   X(cuptiActivityRegisterCallbacks) \
   X(cuptiActivityEnable)            \
   X(cuptiActivityDisable)           \

@@ -53,10 +53,6 @@ CUptiResult cuptiGetResultString(CUptiResult status, const char** text) {
   *text = status == CUPTI_ERROR_UNKNOWN ? "CUPTI_ERROR_UNKNOWN" : "CUPTI_ERROR_OF_THE_STAND_IN";
   return CUPTI_SUCCESS;
 }
-CUptiResult cuptiGetVersion(uint32_t* version) {
-  *version = CUPTI_API_VERSION;
-  return CUPTI_SUCCESS;
-}
 CUptiResult cuptiActivityRegisterCallbacks(CUpti_BuffersCallbackRequestFunc give_buffer,
                                            CUpti_BuffersCallbackCompleteFunc take_buffer) {
   BEGIN_CUPTI_CALL();
