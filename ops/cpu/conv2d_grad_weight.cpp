@@ -8,6 +8,7 @@
 #include "ops/cpu/gemm.h"
 #include "ops/cpu/parallel.h"
 #include "ops/cpu/transpose.h"
+#include "ops/cpu/vector_sums.h"
 
 namespace ladarts::LADARTS_ISA {
 namespace {
@@ -72,11 +73,7 @@ void add_partials(const float* partials, int64_t chunks, int64_t weights, float*
                   ThreadPool& pool) {
   constexpr int64_t kGrain = 4096;
   for_chunks(pool, weights, kGrain, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      float sum = partials[i];
-      for (int64_t c = 1; c < chunks; ++c) sum += partials[c * weights + i];
-      d_w[i] = accumulate ? d_w[i] + sum : sum;
-    }
+    sum_parts(partials + begin, chunks, weights, end - begin, d_w + begin, accumulate);
   });
 }
 

@@ -9,6 +9,7 @@
 #include "ops/cpu/gemm.h"
 #include "ops/cpu/gradient_plane.h"
 #include "ops/cpu/parallel.h"
+#include "ops/cpu/vector_sums.h"
 
 namespace ladarts {
 namespace {
@@ -189,12 +190,7 @@ void factorized_reduce_grad(const FactorizedReduceGrad& op, const KernelArgs& a)
     const int out = op.weight_out[parity];
     if (out < 0) continue;
     const int64_t first = parity ? g.outputs[0] * g.read : 0, count = g.outputs[parity] * g.read;
-    float* d_w = a.out(out);
-    for (int64_t i = 0; i < count; ++i) {
-      float sum = 0;
-      for (int64_t k = 0; k < p.chunks; ++k) sum += partials[k * g.weights() + first + i];
-      d_w[i] = a.accumulate(out) ? d_w[i] + sum : sum;
-    }
+    sum_parts(partials + first, p.chunks, g.weights(), count, a.out(out), a.accumulate(out));
   }
 }
 

@@ -13,6 +13,7 @@
 #include "ops/cpu/parallel.h"
 #include "ops/cpu/separable_input.h"
 #include "ops/cpu/separable_tile.h"
+#include "ops/cpu/vector_sums.h"
 
 namespace ladarts {
 namespace {
@@ -344,18 +345,6 @@ void run_chunk(const Context& k, int64_t chunk, int input, Scratch s, float* wei
   }
 }
 
-// out (+)= the sum over chunks of parts[chunk], `stride` floats apart.
-void join_chunks(const KernelArgs& a, int output, const float* parts, int64_t stride, int chunks) {
-  float* to = a.out(output);
-  const int64_t n = a.out_shape(output).elements();
-  const bool add = a.accumulate(output);
-  for (int64_t i = 0; i < n; ++i) {
-    float sum = parts[i];
-    for (int q = 1; q < chunks; ++q) sum += parts[q * stride + i];
-    to[i] = add ? to[i] + sum : sum;
-  }
-}
-
 void statistics_coefficients(const Context& k, float* to) {
   const SeparablePlan& p = k.p;
   const int64_t values = p.images * p.out_h * p.out_w;
@@ -407,16 +396,15 @@ void separable_stage_grad_kernel(const SeparableStageGrad& op, const KernelArgs&
   });
 
   const float* part = parts;
+  auto join = [&](int output, int64_t floats) {
+    if (output >= 0) sum_parts(part, p.chunks, stride, floats, a.out(output), a.accumulate(output));
+    part += floats;
+  };
   for (int b = 0; b < branches; ++b) {
-    const SeparableStageGrad::Branch& branch = op.branches[size_t(b)];
-    if (branch.depthwise_out >= 0) join_chunks(a, branch.depthwise_out, part, stride, p.chunks);
-    part += a.in_shape(f.weights_at(b)).elements();
-    if (branch.pointwise_out >= 0) join_chunks(a, branch.pointwise_out, part, stride, p.chunks);
-    part += a.in_shape(f.weights_at(b) + 1).elements();
+    join(op.branches[size_t(b)].depthwise_out, a.in_shape(f.weights_at(b)).elements());
+    join(op.branches[size_t(b)].pointwise_out, a.in_shape(f.weights_at(b) + 1).elements());
   }
-  for (int i = 0; i < f.n_inputs; ++i, part += 2 * p.c)
-    if (op.inputs[size_t(i)].affine_out >= 0)
-      join_chunks(a, op.inputs[size_t(i)].affine_out, part, stride, p.chunks);
+  for (const SeparableStageGrad::Input& input : op.inputs) join(input.affine_out, 2 * int64_t(p.c));
 }
 
 LADARTS_CPU_KERNEL(SeparableStageGrad, separable_stage_grad_kernel)

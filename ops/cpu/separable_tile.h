@@ -4,11 +4,15 @@
 #pragma once
 
 #include <type_traits>
+#include <utility>
 
 #include "ops/cpu/gemm.h"
 #include "ops/cpu/lane_sums.h"
 #include "ops/cpu/transpose.h"
 #include "ops/separable_plan.h"
+
+#define LADARTS_INLINE __attribute__((always_inline)) inline
+#define LADARTS_INLINE_LAMBDA __attribute__((always_inline))
 
 namespace ladarts {
 namespace {
@@ -36,93 +40,104 @@ struct Plane {
   ptrdiff_t half = 0;  // start of the odd columns, where the columns are split by parity
 };
 
-// Taps of a depthwise kernel for loops that use one column of it after the other. With 32 registers all of
-// them stay there: read from memory, they would take the loads that the windows need. With 16 a column of
-// them does, beside twice as many rows of sums: eight rows by 5x5 taps are 60 loads of windows and 25 of taps
-// for 200 multiply-adds.
+// f(0), ..., f(N - 1) with constants, so that what f indexes by them can stay in registers whatever loops lie
+// around it.
+template <int N, class F>
+LADARTS_INLINE void unrolled(F&& f) {
+  [&]<int... i>(std::integer_sequence<int, i...>) LADARTS_INLINE_LAMBDA {
+    (f(std::integral_constant<int, i>()), ...);
+  }
+  (std::make_integer_sequence<int, N>());
+}
+
+// A distance between rows for walk_rows().
+struct RowStep {
+  explicit RowStep(ptrdiff_t floats) : one(floats), three(3 * floats) { asm("" : "+r"(one), "+r"(three)); }
+  ptrdiff_t one, three;
+};
+
+// f(r, address of row r) for N rows from `at` on. GCC would keep an address for each of 60 loads: 200
+// instructions to prepare them, more than the arithmetic of a row of 8 pixels, and most of them spilled.
+// Hidden from it, every fourth row has a register and those between are reached by addressing modes.
+template <int N, class T, class F>
+LADARTS_INLINE void walk_rows(T* at, RowStep step, F&& f) {
+  asm("" : "+r"(at));
+  unrolled<N>([&](auto r) LADARTS_INLINE_LAMBDA {
+    if constexpr (r > 0 && r % 4 == 0) {
+      at += 4 * step.one;
+      asm("" : "+r"(at));
+    }
+    f(r, at + (r % 4 == 0 ? 0 : r % 4 == 1 ? step.one : r % 4 == 2 ? 2 * step.one : step.three));
+  });
+}
+
 #if defined(__AVX512VL__)
 constexpr bool kManyRegisters = true;
 #else
 constexpr bool kManyRegisters = false;
 #endif
-template <int K>
-struct Taps {
-  explicit Taps(const float* weights) : memory(weights) {
-    if constexpr (kManyRegisters) {
-#pragma GCC unroll 32
-      for (int t = 0; t < K * K; ++t) all[t] = splat<kTileLanes>(weights[t]);
-    }
-  }
-  Floats operator[](int t) const {
-    if constexpr (kManyRegisters) {
-      return all[t];
-    } else {
-      return splat<kTileLanes>(memory[t]);
-    }
-  }
-  const float* memory;
-  Floats all[kManyRegisters ? K * K : 1];
-};
 
-// y[i][j] = sum over p, q of w[p][q] * x[i*S + p*D][j*S + q*D], rows row, row + D, ... of which there are R:
-// with a dilation these share their windows, and rows next to each other do not. `turned`: w rotated by half
-// a turn.
-template <int K, int D, int S, int R, bool turned, bool add>
-inline void depthwise_rows(Plane x, const Taps<K>& w, float* y, ptrdiff_t y_pitch, int row, int columns) {
+// y[i][j] = sum over p, q of w[p][q] * x[i*S + p*D][j*S + q*D] for R rows of each of P phases: row, row + D,
+// ..., and the same from row + 1 on. With a dilation rows D apart share their windows, and rows next to each
+// other do not. R * P sums are as many independent chains of multiply-adds: eight keep two units of a latency
+// of four cycles busy, four reach two thirds of that. `turned`: w rotated by half a turn.
+template <int K, int D, int S, int R, int P, bool turned, bool add>
+LADARTS_INLINE void depthwise_rows(Plane x, const float* w, float* y, ptrdiff_t y_pitch, int row,
+                                   int columns) {
   constexpr int reach = (R - 1) * S + K;  // rows of x, D apart
   const float* top = x.data + (kFirst<K, D> + row * S) * x.pitch;
+  const RowStep step(D * x.pitch), y_step(D * y_pitch);
   float* out = y + row * y_pitch;
   for (int j = 0; j < columns; j += kTileLanes) {
-    Floats sum[R];
-#pragma GCC unroll 8
-    for (int i = 0; i < R; ++i) sum[i] = add ? load<kTileLanes>(out + i * D * y_pitch + j) : Floats{};
-#pragma GCC unroll 8
-    for (int q = 0; q < K; ++q) {
-      const float* at = top + tap_column<K, D, S>(q, x.half) + j;
-      Floats tap[K];
-#pragma GCC unroll 8
-      for (int p = 0; p < K; ++p) tap[p] = w[turned ? K * K - 1 - (p * K + q) : p * K + q];
-#pragma GCC unroll 32
-      for (int r = 0; r < reach; ++r) {
-        Floats v = load<kTileLanes>(at + r * D * x.pitch);
-        if constexpr (K == 3 && !kManyRegisters) hold_in_register<kTileLanes>(v);
-#pragma GCC unroll 8
-        for (int i = 0; i < R; ++i) {
-          const int p = r - i * S;
-          if (p < 0 || p >= K) continue;
-          sum[i] += v * tap[p];
-        }
-      }
-    }
-#pragma GCC unroll 8
-    for (int i = 0; i < R; ++i) store<kTileLanes>(out + i * D * y_pitch + j, sum[i]);
+    Floats sum[P * R];
+    unrolled<P>([&](auto f) LADARTS_INLINE_LAMBDA {
+      walk_rows<R>(out + f * y_pitch + j, y_step, [&](auto i, const float* at) LADARTS_INLINE_LAMBDA {
+        sum[f * R + i] = add ? load<kTileLanes>(at) : Floats{};
+      });
+    });
+    unrolled<K>([&](auto q) LADARTS_INLINE_LAMBDA {
+      Floats tap[K];  // of a column: 25 taps and eight sums would not fit into 32 registers
+      unrolled<K>([&](auto p) LADARTS_INLINE_LAMBDA {
+        tap[p] = splat<kTileLanes>(w[turned ? K * K - 1 - (p * K + q) : p * K + q]);
+        hold_in_register<kTileLanes>(tap[p]);
+      });
+      unrolled<P>([&](auto f) LADARTS_INLINE_LAMBDA {
+        const float* first = top + f * S * x.pitch + tap_column<K, D, S>(q, x.half) + j;
+        walk_rows<reach>(first, step, [&](auto r, const float* at) LADARTS_INLINE_LAMBDA {
+          Floats v = load<kTileLanes>(at);
+          hold_in_register<kTileLanes>(v);
+          unrolled<R>([&](auto i) LADARTS_INLINE_LAMBDA {
+            constexpr int p = r - i * S;
+            if constexpr (p >= 0 && p < K) sum[f * R + i] += v * tap[p];
+          });
+        });
+      });
+    });
+    unrolled<P>([&](auto f) LADARTS_INLINE_LAMBDA {
+      walk_rows<R>(out + f * y_pitch + j, y_step,
+                   [&](auto i, float* at) LADARTS_INLINE_LAMBDA { store<kTileLanes>(at, sum[f * R + i]); });
+    });
   }
 }
 
-// The last rows, where there are not enough for a group. Apart, so that the loop over groups has all
-// registers.
+// The last rows, where there are not enough for a group of eight.
 template <int K, int D, int S, bool turned, bool add>
-__attribute__((noinline)) void depthwise_rest(Plane x, const float* weights, float* y, ptrdiff_t y_pitch,
-                                              int row, int rows, int columns) {
-  const Taps<K> w(weights);
-  for (; row + 2 * D <= rows; row += 2 * D)
-    for (int phase = 0; phase < D; ++phase)
-      depthwise_rows<K, D, S, 2, turned, add>(x, w, y, y_pitch, row + phase, columns);
-  for (; row < rows; ++row) depthwise_rows<K, D, S, 1, turned, add>(x, w, y, y_pitch, row, columns);
+__attribute__((noinline)) void depthwise_rest(Plane x, const float* w, float* y, ptrdiff_t y_pitch, int row,
+                                              int rows, int columns) {
+  for (; row + 4 <= rows; row += 4)
+    depthwise_rows<K, D, S, 4 / D, D, turned, add>(x, w, y, y_pitch, row, columns);
+  for (; row + 2 <= rows; row += 2)
+    depthwise_rows<K, D, S, 2 / D, D, turned, add>(x, w, y, y_pitch, row, columns);
+  for (; row < rows; ++row) depthwise_rows<K, D, S, 1, 1, turned, add>(x, w, y, y_pitch, row, columns);
 }
 
 template <int K, int D, int S, bool turned, bool add>
-void depthwise_plane(Plane x, const float* weights, float* y, ptrdiff_t y_pitch, int rows, int columns) {
-  const Taps<K> w(weights);
+__attribute__((noinline)) void depthwise_plane(Plane x, const float* w, float* y, ptrdiff_t y_pitch, int rows,
+                                               int columns) {
   int row = 0;
-  if constexpr (!kManyRegisters)
-    for (; row + 8 * D <= rows; row += 8 * D)
-      for (int phase = 0; phase < D; ++phase)
-        depthwise_rows<K, D, S, 8, turned, add>(x, w, y, y_pitch, row + phase, columns);
-  for (; row + 4 * D <= rows; row += 4 * D)
-    for (int phase = 0; phase < D; ++phase)
-      depthwise_rows<K, D, S, 4, turned, add>(x, w, y, y_pitch, row + phase, columns);
-  if (row < rows) depthwise_rest<K, D, S, turned, add>(x, weights, y, y_pitch, row, rows, columns);
+  for (; row + 8 <= rows; row += 8)
+    depthwise_rows<K, D, S, 8 / D, D, turned, add>(x, w, y, y_pitch, row, columns);
+  if (row < rows) depthwise_rest<K, D, S, turned, add>(x, w, y, y_pitch, row, rows, columns);
 }
 
 // Of any kernel that separable ops offer.
@@ -149,28 +164,28 @@ inline void depthwise_plane(int kernel, int dilation, int stride, Plane x, const
 // sum[p][q - first] += sum over j of g[i][j] * x[i*S + p*D][j*S + q*D] for R rows i = row, row + D, ... and
 // the Q columns q of the kernel from `first` on.
 template <int K, int D, int S, int R, int first, int Q>
-inline void depthwise_weight_rows(Plane x, Plane g, Floats (&sum)[K * Q], int row, int columns) {
+LADARTS_INLINE void depthwise_weight_rows(Plane x, Plane g, Floats (&sum)[K * Q], int row, int columns) {
   constexpr int reach = (R - 1) * S + K;
   const float* top = x.data + (kFirst<K, D> + row * S) * x.pitch;
   const float* grad = g.data + row * g.pitch;
+  const RowStep step(D * x.pitch), g_step(D * g.pitch);
   for (int j = 0; j < columns; j += kTileLanes) {
     Floats d[R];
-#pragma GCC unroll 8
-    for (int i = 0; i < R; ++i) d[i] = load<kTileLanes>(grad + i * D * g.pitch + j);
-#pragma GCC unroll 8
-    for (int q = 0; q < Q; ++q) {
-      const float* at = top + tap_column<K, D, S>(first + q, x.half) + j;
-#pragma GCC unroll 32
-      for (int r = 0; r < reach; ++r) {
-        const Floats v = load<kTileLanes>(at + r * D * x.pitch);
-#pragma GCC unroll 8
-        for (int i = 0; i < R; ++i) {
-          const int p = r - i * S;
-          if (p < 0 || p >= K) continue;
-          sum[p * Q + q] += v * d[i];
-        }
-      }
-    }
+    walk_rows<R>(grad + j, g_step, [&](auto i, const float* at) LADARTS_INLINE_LAMBDA {
+      d[i] = load<kTileLanes>(at);
+      hold_in_register<kTileLanes>(d[i]);
+    });
+    unrolled<Q>([&](auto q) LADARTS_INLINE_LAMBDA {
+      const float* left = top + tap_column<K, D, S>(first + q, x.half) + j;
+      walk_rows<reach>(left, step, [&](auto r, const float* at) LADARTS_INLINE_LAMBDA {
+        Floats v = load<kTileLanes>(at);
+        hold_in_register<kTileLanes>(v);
+        unrolled<R>([&](auto i) LADARTS_INLINE_LAMBDA {
+          constexpr int p = r - i * S;
+          if constexpr (p >= 0 && p < K) sum[p * Q + q] += v * d[i];
+        });
+      });
+    });
   }
 }
 
@@ -183,14 +198,14 @@ __attribute__((noinline)) void depthwise_weight_rest(Plane x, Plane g, Floats (&
 // `all` (K, K): the sums of the kernel's columns first, ..., first + Q - 1 over a plane.
 template <int K, int D, int S, int R, int first, int Q>
 inline void depthwise_weight_columns(Plane x, Plane g, Floats* all, int rows, int columns) {
-  Floats sums[K * Q] = {};
+  Floats sums[K * Q];
+  unrolled<K * Q>([&](auto t) LADARTS_INLINE_LAMBDA { sums[t] = Floats{}; });
   int row = 0;
   for (; row + R * D <= rows; row += R * D)
     for (int phase = 0; phase < D; ++phase)
       depthwise_weight_rows<K, D, S, R, first, Q>(x, g, sums, row + phase, columns);
   Floats found[K * Q];
-#pragma GCC unroll 32
-  for (int t = 0; t < K * Q; ++t) found[t] = sums[t];
+  unrolled<K * Q>([&](auto t) LADARTS_INLINE_LAMBDA { found[t] = sums[t]; });
   if (row < rows) depthwise_weight_rest<K, D, S, first, Q>(x, g, found, row, rows, columns);
   for (int p = 0; p < K; ++p)
     for (int q = 0; q < Q; ++q) all[p * K + first + q] = found[p * Q + q];
@@ -202,9 +217,9 @@ template <int K, int D, int S>
 void depthwise_weight_plane(Plane x, Plane g, float* d_w, int rows, int columns) {
   Floats all[K * K];
   if constexpr (K == 3) {
-    depthwise_weight_columns<K, D, S, 4, 0, K>(x, g, all, rows, columns);
+    depthwise_weight_columns<K, D, S, 8 / D, 0, K>(x, g, all, rows, columns);
   } else if constexpr (kManyRegisters) {
-    depthwise_weight_columns<K, D, S, 2, 0, K>(x, g, all, rows, columns);
+    depthwise_weight_columns<K, D, S, 4, 0, K>(x, g, all, rows, columns);
   } else {
     depthwise_weight_columns<K, D, S, 4, 0, 2>(x, g, all, rows, columns);
     depthwise_weight_columns<K, D, S, 4, 2, 2>(x, g, all, rows, columns);
@@ -217,55 +232,51 @@ void depthwise_weight_plane(Plane x, Plane g, float* d_w, int rows, int columns)
 // same parity as a pixel reach it: for row r and column 2m+b, those with u_p = r and u_q = b modulo 2. R rows
 // of one parity, two apart, share the loads of their windows.
 template <int K, int D, bool add, int row_parity, int column_parity, int R>
-inline void gather_rows_stride2(Plane g, const Taps<K>& w, float* d_x, ptrdiff_t pitch, int row,
-                                int columns) {
+LADARTS_INLINE void gather_rows_stride2(Plane g, const float* w, float* d_x, ptrdiff_t pitch, int row,
+                                        int columns) {
   // Row row + 2i receives row (row - row_parity) / 2 + i - shift of g through the taps p of that shift.
-  const float* top = g.data + ptrdiff_t((row - row_parity) / 2) * g.pitch + kHalo / 2;
   constexpr int most = (kFirst<K, D> + (K - 1) * D) / 2;
+  const float* top = g.data + ptrdiff_t((row - row_parity) / 2 - most) * g.pitch + kHalo / 2;
+  const RowStep step(g.pitch), out_step(2 * pitch);
   for (int j = 0; j < columns; j += kTileLanes) {
     Floats sum[R];
-#pragma GCC unroll 4
-    for (int i = 0; i < R; ++i) sum[i] = add ? load<kTileLanes>(d_x + 2 * i * pitch + j) : Floats{};
-#pragma GCC unroll 8
-    for (int q = 0; q < K; ++q) {
-      const int uq = kFirst<K, D> + q * D;
-      if ((uq & 1) != column_parity) continue;
-#pragma GCC unroll 16
-      for (int o = -most; o < R; ++o) {
-        Floats v{};
-        bool read = false;
-#pragma GCC unroll 8
-        for (int p = 0; p < K; ++p) {
-          const int up = kFirst<K, D> + p * D, i = o + (up - row_parity) / 2;
-          if ((up & 1) != row_parity || i < 0 || i >= R) continue;
-          if (!read) v = load<kTileLanes>(top + o * g.pitch - (uq >> 1) + j);
-          read = true;
-          sum[i] += v * w[p * K + q];
-        }
-      }
-    }
-#pragma GCC unroll 4
-    for (int i = 0; i < R; ++i) store<kTileLanes>(d_x + 2 * i * pitch + j, sum[i]);
+    walk_rows<R>(d_x + j, out_step, [&](auto i, const float* at) LADARTS_INLINE_LAMBDA {
+      sum[i] = add ? load<kTileLanes>(at) : Floats{};
+    });
+    unrolled<K>([&](auto q) LADARTS_INLINE_LAMBDA {
+      constexpr int uq = kFirst<K, D> + q * D;
+      if constexpr ((uq & 1) == column_parity)
+        walk_rows<most + R>(top - (uq >> 1) + j, step, [&](auto r, const float* at) LADARTS_INLINE_LAMBDA {
+          Floats v = load<kTileLanes>(at);  // dropped where no tap uses it
+          unrolled<K>([&](auto p) LADARTS_INLINE_LAMBDA {
+            constexpr int up = kFirst<K, D> + p * D, i = r - most + (up - row_parity) / 2;
+            if constexpr ((up & 1) == row_parity && i >= 0 && i < R)
+              sum[i] += v * splat<kTileLanes>(w[p * K + q]);
+          });
+        });
+    });
+    walk_rows<R>(d_x + j, out_step,
+                 [&](auto i, float* at) LADARTS_INLINE_LAMBDA { store<kTileLanes>(at, sum[i]); });
   }
 }
 
 template <int K, int D, bool add, int row_parity, int column_parity>
-inline void gather_plane_stride2(Plane g, const Taps<K>& w, float* d_x, ptrdiff_t pitch, int rows,
-                                 int columns) {
+void gather_plane_stride2(Plane g, const float* w, float* d_x, ptrdiff_t pitch, int rows, int columns) {
   int row = kHalo + row_parity;  // kHalo is even
-  for (; row + 6 < kHalo + rows; row += 8)
-    gather_rows_stride2<K, D, add, row_parity, column_parity, 4>(g, w, d_x + row * pitch, pitch, row,
-                                                                 columns);
-  for (; row < kHalo + rows; row += 2)
-    gather_rows_stride2<K, D, add, row_parity, column_parity, 1>(g, w, d_x + row * pitch, pitch, row,
-                                                                 columns);
+  auto groups = [&](auto r) {
+    for (; row + 2 * (r - 1) < kHalo + rows; row += 2 * r)
+      gather_rows_stride2<K, D, add, row_parity, column_parity, r>(g, w, d_x + row * pitch, pitch, row,
+                                                                   columns);
+  };
+  groups(std::integral_constant<int, 8>());
+  groups(std::integral_constant<int, 4>());
+  groups(std::integral_constant<int, 1>());
 }
 
 // `g` points at the interior of its padded plane, `d_x` at the start of its plane.
 template <int K, int D, bool add>
-void depthwise_input_stride2(Plane g, const float* weights, float* d_x, ptrdiff_t pitch, ptrdiff_t half,
-                             int rows, int columns) {
-  const Taps<K> w(weights);
+void depthwise_input_stride2(Plane g, const float* w, float* d_x, ptrdiff_t pitch, ptrdiff_t half, int rows,
+                             int columns) {
   float* const even = d_x + kHalo / 2;
   float* const odd = even + half;
   gather_plane_stride2<K, D, add, 0, 0>(g, w, even, pitch, rows, columns);
