@@ -68,7 +68,8 @@ def search(rows, threads, k, batch, goal):
 
     steps = {s: row(f"{s.replace('_', ' ')} [ms]", goal) for s in ("weight_step", "architecture_step")}
     theirs = peer("pytorch_supernet.py", "--threads", threads, "--partial-k", str(k), "--batch", str(batch))
-    ours = ladarts("step", "--threads", threads, "--partial-k", str(k), "--batch", str(batch))
+    # 20 runs: PyTorch's 5 take some 20 seconds, and the least of a tenth of that may miss all fast ones of a machine.
+    ours = ladarts("step", "--threads", threads, "--partial-k", str(k), "--batch", str(batch), "--repeats", "20")
     assert theirs["parameters"] == ours["network"]["parameters"], "the two networks differ"
     for s, step in steps.items():
         step.peer_ms("PyTorch", theirs[s]["min_ms"])

@@ -2,6 +2,8 @@
 // eight of them, and normalisation, weights and edge weight are one factor for each term and channel.
 #include "ops/mixture.h"
 
+#include <algorithm>
+
 #include "ops/cpu/parallel.h"
 #include "ops/cpu/simd.h"
 
@@ -116,6 +118,8 @@ void mixture_kernel(const Mixture& op, const KernelArgs& a) {
   });
 }
 
+constexpr int kFetchedAhead = 4;  // planes
+
 // Meanwhile fetches n floats at `next`, which is read after this: planes lie apart, where nothing else does.
 float dot(const float* x, const float* y, int64_t n, const float* next) {
   constexpr int L = kLanes;
@@ -174,15 +178,21 @@ void image_sums(const MixtureGrad& op, const KernelArgs& a, int64_t n, const flo
                 Sums to) {
   const Mixture& f = op.forward;
   const bool weights = op.branch_out >= 0 || op.edge_out >= 0;
-  // A product is computed when the next is known, so that its plane can be fetched meanwhile.
+  // A product is computed when those after it are known: meanwhile the last one's plane is fetched. One plane
+  // of 4 KiB takes 150 cycles, and memory 400.
   struct Product {
     const float *g, *plane;
     double* sum;
-  } last{};
+  } queue[kFetchedAhead];
+  int64_t added = 0;
+  auto finish = [&](const Product& p, const float* next) {
+    *p.sum += double(dot(p.g, p.plane, pixels, next));
+  };
   auto add = [&](const float* g, int operand, int channel, double* sum) {
     const float* plane = a.in(operand) + (n * a.in_shape(operand)[1] + channel) * pixels;
-    if (last.plane) *last.sum += double(dot(last.g, last.plane, pixels, plane));
-    last = {g, plane, sum};
+    Product& oldest = queue[added++ % kFetchedAhead];
+    if (added > kFetchedAhead) finish(oldest, plane);
+    oldest = {g, plane, sum};
   };
   for (int j = 0; j < f.channels; ++j) {
     const float* g = d_out + int64_t(j) * f.groups * pixels;
@@ -200,7 +210,8 @@ void image_sums(const MixtureGrad& op, const KernelArgs& a, int64_t n, const flo
       for (size_t e = 0; e < f.edges.size(); ++e)
         add(d_out + int64_t(bypass_channel(f, m)) * pixels, f.edges[e].source, f.edges[e].bypass_begin + m,
             to.bypasses + e);
-  if (last.plane) *last.sum += double(dot(last.g, last.plane, pixels, last.plane));
+  for (int64_t i = std::max<int64_t>(0, added - kFetchedAhead); i < added; ++i)
+    finish(queue[i % kFetchedAhead], queue[i % kFetchedAhead].plane);
 }
 
 void source_gradients(const MixtureGrad& op, const KernelArgs& a, int64_t n, const float* d_out,
