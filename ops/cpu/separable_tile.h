@@ -40,14 +40,18 @@ struct Plane {
   ptrdiff_t half = 0;  // start of the odd columns, where the columns are split by parity
 };
 
-// f(0), ..., f(N - 1) with constants, so that what f indexes by them can stay in registers whatever loops lie
-// around it.
+// f(0), ..., f(N - 1), in a row, so that what f indexes by them can stay in registers whatever loops lie
+// around it. Under sanitizers a loop: each access that they watch would be there a thousand times.
 template <int N, class F>
 LADARTS_INLINE void unrolled(F&& f) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  for (int i = 0; i < N; ++i) f(i);
+#else
   [&]<int... i>(std::integer_sequence<int, i...>) LADARTS_INLINE_LAMBDA {
-    (f(std::integral_constant<int, i>()), ...);
+    (f(i), ...);
   }
   (std::make_integer_sequence<int, N>());
+#endif
 }
 
 // A distance between rows for walk_rows().
@@ -62,8 +66,8 @@ struct RowStep {
 template <int N, class T, class F>
 LADARTS_INLINE void walk_rows(T* at, RowStep step, F&& f) {
   asm("" : "+r"(at));
-  unrolled<N>([&](auto r) LADARTS_INLINE_LAMBDA {
-    if constexpr (r > 0 && r % 4 == 0) {
+  unrolled<N>([&](int r) LADARTS_INLINE_LAMBDA {
+    if (r > 0 && r % 4 == 0) {
       at += 4 * step.one;
       asm("" : "+r"(at));
     }
@@ -90,32 +94,32 @@ LADARTS_INLINE void depthwise_rows(Plane x, const float* w, float* y, ptrdiff_t 
   float* out = y + row * y_pitch;
   for (int j = 0; j < columns; j += kTileLanes) {
     Floats sum[P * R];
-    unrolled<P>([&](auto f) LADARTS_INLINE_LAMBDA {
-      walk_rows<R>(out + f * y_pitch + j, y_step, [&](auto i, const float* at) LADARTS_INLINE_LAMBDA {
+    unrolled<P>([&](int f) LADARTS_INLINE_LAMBDA {
+      walk_rows<R>(out + f * y_pitch + j, y_step, [&](int i, const float* at) LADARTS_INLINE_LAMBDA {
         sum[f * R + i] = add ? load<kTileLanes>(at) : Floats{};
       });
     });
-    unrolled<K>([&](auto q) LADARTS_INLINE_LAMBDA {
+    unrolled<K>([&](int q) LADARTS_INLINE_LAMBDA {
       Floats tap[K];  // of a column: 25 taps and eight sums would not fit into 32 registers
-      unrolled<K>([&](auto p) LADARTS_INLINE_LAMBDA {
+      unrolled<K>([&](int p) LADARTS_INLINE_LAMBDA {
         tap[p] = splat<kTileLanes>(w[turned ? K * K - 1 - (p * K + q) : p * K + q]);
         hold_in_register<kTileLanes>(tap[p]);
       });
-      unrolled<P>([&](auto f) LADARTS_INLINE_LAMBDA {
+      unrolled<P>([&](int f) LADARTS_INLINE_LAMBDA {
         const float* first = top + f * S * x.pitch + tap_column<K, D, S>(q, x.half) + j;
-        walk_rows<reach>(first, step, [&](auto r, const float* at) LADARTS_INLINE_LAMBDA {
+        walk_rows<reach>(first, step, [&](int r, const float* at) LADARTS_INLINE_LAMBDA {
           Floats v = load<kTileLanes>(at);
           hold_in_register<kTileLanes>(v);
-          unrolled<R>([&](auto i) LADARTS_INLINE_LAMBDA {
-            constexpr int p = r - i * S;
-            if constexpr (p >= 0 && p < K) sum[f * R + i] += v * tap[p];
+          unrolled<R>([&](int i) LADARTS_INLINE_LAMBDA {
+            const int p = r - i * S;
+            if (p >= 0 && p < K) sum[f * R + i] += v * tap[p];
           });
         });
       });
     });
-    unrolled<P>([&](auto f) LADARTS_INLINE_LAMBDA {
+    unrolled<P>([&](int f) LADARTS_INLINE_LAMBDA {
       walk_rows<R>(out + f * y_pitch + j, y_step,
-                   [&](auto i, float* at) LADARTS_INLINE_LAMBDA { store<kTileLanes>(at, sum[f * R + i]); });
+                   [&](int i, float* at) LADARTS_INLINE_LAMBDA { store<kTileLanes>(at, sum[f * R + i]); });
     });
   }
 }
@@ -171,18 +175,18 @@ LADARTS_INLINE void depthwise_weight_rows(Plane x, Plane g, Floats (&sum)[K * Q]
   const RowStep step(D * x.pitch), g_step(D * g.pitch);
   for (int j = 0; j < columns; j += kTileLanes) {
     Floats d[R];
-    walk_rows<R>(grad + j, g_step, [&](auto i, const float* at) LADARTS_INLINE_LAMBDA {
+    walk_rows<R>(grad + j, g_step, [&](int i, const float* at) LADARTS_INLINE_LAMBDA {
       d[i] = load<kTileLanes>(at);
       hold_in_register<kTileLanes>(d[i]);
     });
-    unrolled<Q>([&](auto q) LADARTS_INLINE_LAMBDA {
+    unrolled<Q>([&](int q) LADARTS_INLINE_LAMBDA {
       const float* left = top + tap_column<K, D, S>(first + q, x.half) + j;
-      walk_rows<reach>(left, step, [&](auto r, const float* at) LADARTS_INLINE_LAMBDA {
+      walk_rows<reach>(left, step, [&](int r, const float* at) LADARTS_INLINE_LAMBDA {
         Floats v = load<kTileLanes>(at);
         hold_in_register<kTileLanes>(v);
-        unrolled<R>([&](auto i) LADARTS_INLINE_LAMBDA {
-          constexpr int p = r - i * S;
-          if constexpr (p >= 0 && p < K) sum[p * Q + q] += v * d[i];
+        unrolled<R>([&](int i) LADARTS_INLINE_LAMBDA {
+          const int p = r - i * S;
+          if (p >= 0 && p < K) sum[p * Q + q] += v * d[i];
         });
       });
     });
@@ -199,13 +203,13 @@ __attribute__((noinline)) void depthwise_weight_rest(Plane x, Plane g, Floats (&
 template <int K, int D, int S, int R, int first, int Q>
 inline void depthwise_weight_columns(Plane x, Plane g, Floats* all, int rows, int columns) {
   Floats sums[K * Q];
-  unrolled<K * Q>([&](auto t) LADARTS_INLINE_LAMBDA { sums[t] = Floats{}; });
+  unrolled<K * Q>([&](int t) LADARTS_INLINE_LAMBDA { sums[t] = Floats{}; });
   int row = 0;
   for (; row + R * D <= rows; row += R * D)
     for (int phase = 0; phase < D; ++phase)
       depthwise_weight_rows<K, D, S, R, first, Q>(x, g, sums, row + phase, columns);
   Floats found[K * Q];
-  unrolled<K * Q>([&](auto t) LADARTS_INLINE_LAMBDA { found[t] = sums[t]; });
+  unrolled<K * Q>([&](int t) LADARTS_INLINE_LAMBDA { found[t] = sums[t]; });
   if (row < rows) depthwise_weight_rest<K, D, S, first, Q>(x, g, found, row, rows, columns);
   for (int p = 0; p < K; ++p)
     for (int q = 0; q < Q; ++q) all[p * K + first + q] = found[p * Q + q];
@@ -240,23 +244,22 @@ LADARTS_INLINE void gather_rows_stride2(Plane g, const float* w, float* d_x, ptr
   const RowStep step(g.pitch), out_step(2 * pitch);
   for (int j = 0; j < columns; j += kTileLanes) {
     Floats sum[R];
-    walk_rows<R>(d_x + j, out_step, [&](auto i, const float* at) LADARTS_INLINE_LAMBDA {
+    walk_rows<R>(d_x + j, out_step, [&](int i, const float* at) LADARTS_INLINE_LAMBDA {
       sum[i] = add ? load<kTileLanes>(at) : Floats{};
     });
-    unrolled<K>([&](auto q) LADARTS_INLINE_LAMBDA {
-      constexpr int uq = kFirst<K, D> + q * D;
-      if constexpr ((uq & 1) == column_parity)
-        walk_rows<most + R>(top - (uq >> 1) + j, step, [&](auto r, const float* at) LADARTS_INLINE_LAMBDA {
+    unrolled<K>([&](int q) LADARTS_INLINE_LAMBDA {
+      const int uq = kFirst<K, D> + q * D;
+      if ((uq & 1) == column_parity)
+        walk_rows<most + R>(top - (uq >> 1) + j, step, [&](int r, const float* at) LADARTS_INLINE_LAMBDA {
           Floats v = load<kTileLanes>(at);  // dropped where no tap uses it
-          unrolled<K>([&](auto p) LADARTS_INLINE_LAMBDA {
-            constexpr int up = kFirst<K, D> + p * D, i = r - most + (up - row_parity) / 2;
-            if constexpr ((up & 1) == row_parity && i >= 0 && i < R)
-              sum[i] += v * splat<kTileLanes>(w[p * K + q]);
+          unrolled<K>([&](int p) LADARTS_INLINE_LAMBDA {
+            const int up = kFirst<K, D> + p * D, i = r - most + (up - row_parity) / 2;
+            if ((up & 1) == row_parity && i >= 0 && i < R) sum[i] += v * splat<kTileLanes>(w[p * K + q]);
           });
         });
     });
     walk_rows<R>(d_x + j, out_step,
-                 [&](auto i, float* at) LADARTS_INLINE_LAMBDA { store<kTileLanes>(at, sum[i]); });
+                 [&](int i, float* at) LADARTS_INLINE_LAMBDA { store<kTileLanes>(at, sum[i]); });
   }
 }
 
