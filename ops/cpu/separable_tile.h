@@ -84,6 +84,7 @@ LADARTS_INLINE void walk_rows(T* at, RowStep step, F&& f) {
   });
 }
 
+// 32 vector registers in place of 16.
 #if defined(__AVX512VL__)
 constexpr bool kManyRegisters = true;
 #else
