@@ -27,9 +27,9 @@ struct Sums {
 };
 
 // Totals of two terms over the planes of channel c. step(offset, s, t) adds kLanes elements from `offset` on
-// to both vectors; tail(offset, s, t) adds one element.
-template <class Step, class Tail>
-inline Sums channel_sums(const Layout& l, int64_t c, Step step, Tail tail) {
+// to both vectors; tail(offset, s, t) adds one element; fetch(offset) asks for a plane.
+template <class Fetch, class Step, class Tail>
+inline Sums channel_sums(const Layout& l, int64_t c, Fetch fetch, Step step, Tail tail) {
   Sums total;
   const int64_t group = std::max<int64_t>(1, kFlush / l.plane);
   for (int64_t n = 0; n < l.images; n += group) {
@@ -38,6 +38,7 @@ inline Sums channel_sums(const Layout& l, int64_t c, Step step, Tail tail) {
     for (int64_t image = n; image < std::min(l.images, n + group); ++image) {
       int64_t at = (image * l.channels + c) * l.plane;
       const int64_t end = at + l.plane;
+      if (image + 1 < l.images) fetch(at + l.channels * l.plane);
       for (; at + 2 * kLanes <= end; at += 2 * kLanes) {
         step(at, s0, t0);
         step(at + kLanes, s1, t1);
@@ -70,7 +71,7 @@ struct Moments {
 Moments channel_moments(const float* x, const Layout& l, int64_t c) {
   const float pivot = sum(x + c * l.plane, l.plane) / float(l.plane);
   const Sums sums = channel_sums(
-      l, c,
+      l, c, [&](int64_t at) { prefetch(x + at, l.plane); },
       [=](int64_t at, Vec<kLanes>& s, Vec<kLanes>& t) {
         const Vec<kLanes> d = load<kLanes>(x + at) - pivot;
         s += d;
@@ -104,6 +105,7 @@ void train(const BatchNorm& op, const KernelArgs& a, const Layout& l) {
     const float factor = gamma ? gamma[c] * inv_std[c] : inv_std[c], offset = beta ? beta[c] : 0.f;
     for (int64_t n = l.images; n-- > 0;) {  // the last planes read are the likeliest in cache
       const int64_t at = (n * l.channels + c) * l.plane;
+      if (n > 0) prefetch(y + at - l.channels * l.plane, l.plane);
       normalise_plane(x + at, y + at, l.plane, mean[c], factor, offset);
     }
   });
@@ -164,6 +166,10 @@ void gradient_plane(const float* __restrict x, const float* __restrict d_y, floa
 Sums gradient_sums(const float* x, const float* d_y, float mean, const Layout& l, int64_t c) {
   return channel_sums(
       l, c,
+      [&](int64_t at) {
+        prefetch(x + at, l.plane);
+        prefetch(d_y + at, l.plane);
+      },
       [=](int64_t at, Vec<kLanes>& s, Vec<kLanes>& t) {
         const Vec<kLanes> g = load<kLanes>(d_y + at);
         s += g;
@@ -203,6 +209,7 @@ void batch_norm_grad(const BatchNormGrad& op, const KernelArgs& a) {
     }
     for (int64_t n = l.images; n-- > 0;) {
       const int64_t at = (n * l.channels + c) * l.plane;
+      if (n > 0) prefetch(a.out(0) + at - l.channels * l.plane, l.plane);
       gradient_plane(x + at, d_y + at, a.out(0) + at, l.plane, mean[c], float(factor), slope, offset,
                      a.accumulate(0));
     }

@@ -68,7 +68,7 @@ int64_t panel_stride(int64_t j0, int64_t j1) {
 // By way of `scratch`, where columns are of several images.
 void multiply_straddling(const PlaneProduct& p, const PlaneRows& part, GemmTile t, bool add, int64_t j0,
                          int64_t j1, float* scratch) {
-  t.c = scratch, t.c_row = panel_stride(j0, j1);
+  t.c = scratch, t.c_row = panel_stride(j0, j1), t.far = false;
   for (int64_t r0 = 0; r0 < part.count; r0 += kPanelRows) {
     const int64_t rows = std::min(kPanelRows, part.count - r0);
     gemm(rows, t);
@@ -92,6 +92,7 @@ void multiply_panel(const PlaneProduct& p, int64_t k0, int64_t k1, const float* 
   t.b = b, t.b_row = b_row;
   t.c_row = p.pixels;
   t.columns = j1 - j0;
+  t.far = true;
   t.ahead = p.ahead;
   t.ahead.first += k0, t.ahead.rows = k1 - k0;
   const int64_t image = j0 / p.pixels, at = image * p.image_stride + j0 % p.pixels;

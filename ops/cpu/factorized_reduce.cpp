@@ -23,6 +23,14 @@ struct Rows {
       : begin(block * p.rows), end(std::min(begin + p.rows, g.oh)), pixels((end - begin) * g.ow) {}
 };
 
+// The rows of x that a block reads, both parities: from where in a plane, and how many floats.
+int64_t first_pixel(const Geometry& g, Rows r) {
+  return 2 * r.begin * g.w;
+}
+int64_t input_pixels(const Geometry& g, Rows r) {
+  return std::min(g.h, 2 * r.end) * g.w - first_pixel(g, r);
+}
+
 // max(x, 0) at rows and columns of one parity, to panel (read, stride); zeros outside of x and to whole
 // vectors.
 void gather_panel(const Geometry& g, const FactorizedReducePlan& p, const ChannelParts& x, int64_t n,
@@ -30,6 +38,7 @@ void gather_panel(const Geometry& g, const FactorizedReducePlan& p, const Channe
   const int64_t columns = (g.w - parity + 1) / 2;
   for (int64_t c = 0; c < g.read; ++c, panel += p.stride) {
     const float* plane = x.plane(n, c, g.h * g.w);
+    if (parity == 0 && c + 1 < g.read) prefetch(x.plane(n, c + 1, g.h * g.w) + first_pixel(g, r), input_pixels(g, r));
     float* to = panel;
     for (int64_t row = r.begin; row < r.end; ++row, to += g.ow) {
       const int64_t source = 2 * row + parity;
@@ -43,13 +52,14 @@ void gather_panel(const Geometry& g, const FactorizedReducePlan& p, const Channe
 
 // to (rows, pixels of the block), rows `to_row` apart, = a * panel.
 void product(int64_t rows, int64_t k, const float* a, int64_t a_row, int64_t a_k, const float* panel,
-             int64_t panel_row, float* to, int64_t to_row, int64_t pixels, const float* bias) {
+             int64_t panel_row, float* to, int64_t to_row, int64_t pixels, const float* bias, bool far) {
   GemmTile t{};
   t.k = k;
   t.a = a, t.a_row = a_row, t.a_k = a_k;
   t.b = panel, t.b_row = panel_row;
   t.c = to, t.c_row = to_row, t.columns = pixels;
   t.bias = bias;
+  t.far = far;
   gemm(rows, t);
 }
 
@@ -70,7 +80,7 @@ void factorized_reduce(const FactorizedReduce& op, const KernelArgs& a) {
       const int64_t first = parity ? g.outputs[0] : 0;
       product(g.outputs[parity], g.read, a.in(weights + parity), g.read, 1, panel, p.stride,
               a.out(0) + (n * g.all_outputs() + first) * g.pixels() + r.begin * g.ow, g.pixels(), r.pixels,
-              a.n_inputs > biases ? a.in(biases + parity) : nullptr);
+              a.n_inputs > biases ? a.in(biases + parity) : nullptr, true);
     }
   });
 }
@@ -140,6 +150,8 @@ struct ImageGradient {
       const bool add = a.accumulate(out);
       const float* x_plane = x().plane(n, c, plane_floats);
       float* d_x = a.out(out) + (n * g.channels + c % g.channels) * plane_floats;
+      if (c + 1 < g.read) prefetch(x().plane(n, c + 1, plane_floats) + first_pixel(g, r), input_pixels(g, r));
+      prefetch(d_x + plane_floats + first_pixel(g, r), input_pixels(g, r));
       for (int64_t row = 2 * r.begin; row < std::min(g.h, 2 * r.end); ++row) {
         const int parity = int(row & 1);
         const int64_t at = row * g.w;
@@ -165,7 +177,7 @@ struct ImageGradient {
       }
       if (wants_x())
         product(g.read, g.outputs[parity], a.in(op.parts() + parity), 1, g.read, d_y, p.stride,
-                panels[parity], p.stride, r.pixels, nullptr);
+                panels[parity], p.stride, r.pixels, nullptr, false);
     }
     if (wants_x()) scatter(n, r);
   }

@@ -57,7 +57,8 @@ struct GemmTile {
   const float* mask;  // laid out as c: results where it is <= 0 become 0; or null
   // Laid out as c: added to the results; c itself to accumulate; or null.
   const float* addend;
-  RowsAhead ahead;  // where there is one, c and what is laid out as it are not in the cache yet either
+  bool far = false;  // c and what is laid out as it are not in the cache yet: asked for a block ahead
+  RowsAhead ahead;
 };
 
 template <int MR, int NV>
@@ -150,13 +151,11 @@ inline void gemm(const GemmRows* parts, int n, const GemmTile& all) {
   const bool along = all.k * all.columns <= kNearFloats;
   int64_t step = 0, steps = 0;
   for (int p = 0; p < n; ++p) steps += tiles * Blocks(parts[p].count, kTileRows).count;
-  // What block i of part p writes, and where it is masked.
-  auto fetch = [&](int p, int64_t i, int64_t j, int64_t columns) {
-    const Blocks blocks(parts[p].count, kTileRows);
-    for (int64_t r = blocks.begin(i); r < blocks.begin(i + 1); ++r) {
-      prefetch_to_write(parts[p].c + r * all.c_row + j, columns);
-      if (parts[p].mask) prefetch(parts[p].mask + r * all.c_row + j, columns);
-    }
+  GemmTile pending{};  // computed when the block after it is known
+  int64_t pending_rows = 0;
+  auto finish = [&] {
+    all.ahead.fetch(step++, steps);
+    gemm_tile(pending_rows, pending);
   };
   auto block = [&](int p, int64_t i, int64_t tile) {
     const GemmRows& rows = parts[p];
@@ -170,19 +169,20 @@ inline void gemm(const GemmRows* parts, int n, const GemmTile& all) {
     t.bias = rows.bias ? rows.bias + begin : nullptr;
     t.mask = rows.mask ? rows.mask + at : nullptr;
     t.addend = rows.addend ? rows.addend + at : nullptr;
-    if (all.ahead.planes.data && !along) {
-      if (i + 1 < blocks.count)
-        fetch(p, i + 1, j, t.columns);
-      else if (p + 1 < n)
-        fetch(p + 1, 0, j, t.columns);
-    }
-    all.ahead.fetch(step++, steps);
-    gemm_tile(blocks.begin(i + 1) - begin, t);
+    const int64_t count = blocks.begin(i + 1) - begin;
+    if (all.far)
+      for (int64_t r = 0; r < count; ++r) {
+        prefetch(t.c + r * t.c_row, t.columns);
+        if (t.mask) prefetch(t.mask + r * t.c_row, t.columns);
+      }
+    if (pending_rows > 0) finish();
+    pending = t, pending_rows = count;
   };
   for (int64_t outer = 0; outer < (along ? 1 : tiles); ++outer)
     for (int p = 0; p < n; ++p)
       for (int64_t i = 0; i < Blocks(parts[p].count, kTileRows).count; ++i)
         for (int64_t inner = 0; inner < (along ? tiles : 1); ++inner) block(p, i, along ? inner : outer);
+  if (pending_rows > 0) finish();
 }
 
 inline void gemm(int64_t rows, const GemmTile& all) {

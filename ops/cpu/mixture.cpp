@@ -126,7 +126,7 @@ float dot(const float* x, const float* y, int64_t n, const float* next) {
   Vec<L> a = {}, b = {}, c = {}, d = {};
   int64_t i = 0;
   for (; i + 4 * L <= n; i += 4 * L) {
-    for (int k = 0; k < 4 * L; k += 16) __builtin_prefetch(next + i + k);
+    prefetch(next + i, 4 * L);
     a += load<L>(x + i) * load<L>(y + i);
     b += load<L>(x + i + L) * load<L>(y + i + L);
     c += load<L>(x + i + 2 * L) * load<L>(y + i + 2 * L);
@@ -150,13 +150,20 @@ float plane_total(const float* x, int64_t n) {
   return sum;
 }
 
-// to (+)= factor * g
-void scale_plane(const float* g, float factor, float* to, int64_t n, bool add) {
-  if (add) {
-    for (int64_t i = 0; i < n; ++i) to[i] += factor * g[i];
-  } else {
-    for (int64_t i = 0; i < n; ++i) to[i] = factor * g[i];
+// to (+)= factor * g. Planes of a source follow each other, so what comes next is fetched meanwhile.
+template <bool add>
+void scale_plane(const float* g, float factor, float* to, int64_t n) {
+  constexpr int L = kLanes;
+  constexpr int64_t kAhead = 1024;
+  int64_t i = 0;
+  for (; i + 2 * L <= n; i += 2 * L) {
+    prefetch(to + i + kAhead, 2 * L);
+    for (int k = 0; k < 2 * L; k += L) {
+      const Vec<L> v = load<L>(g + i + k) * factor;
+      store<L>(to + i + k, add ? load<L>(to + i + k) + v : v);
+    }
   }
+  for (; i < n; ++i) to[i] = (add ? to[i] : 0.f) + factor * g[i];
 }
 
 // Inner products with d_out, in one block: of each term and channel; of 1 and each channel; of each identity
@@ -223,16 +230,17 @@ void source_gradients(const MixtureGrad& op, const KernelArgs& a, int64_t n, con
     const Mixture::Edge& edge = f.edges[e];
     const float weight = edge_weight(f, a, e);
     const bool add = a.accumulate(out);
+    const auto scale = add ? scale_plane<true> : scale_plane<false>;
     float* d_x = a.out(out) + n * a.out_shape(out)[1] * pixels;
     const float identity =
         edge.identity_column >= 0 ? weight * branch_weight(f, a, e, edge.identity_column) : 0.f;
     const int before = f.groups == 1 ? f.channels : edge.bypass_begin;  // channels that may be an identity
     for (int j = 0; j < before; ++j)
       if (identity != 0.f || !add)
-        scale_plane(d_out + int64_t(j) * f.groups * pixels, identity, d_x + j * pixels, pixels, add);
+        scale(d_out + int64_t(j) * f.groups * pixels, identity, d_x + j * pixels, pixels);
     for (int m = 0; m < f.channels * (f.groups - 1); ++m)
-      scale_plane(d_out + int64_t(bypass_channel(f, m)) * pixels, weight,
-                  d_x + (edge.bypass_begin + m) * pixels, pixels, add);
+      scale(d_out + int64_t(bypass_channel(f, m)) * pixels, weight,
+            d_x + (edge.bypass_begin + m) * pixels, pixels);
   }
 }
 

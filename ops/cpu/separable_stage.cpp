@@ -21,7 +21,7 @@ void run_branch(const SeparableStage& op, int branch, const KernelArgs& a, const
   const bool whole = p.width == p.out_w;
   for (int c = 0; c < p.c; ++c) {
     const Plane x{planes + ptrdiff_t(c) * p.plane, p.pitch, p.half};
-    if (whole && c < outputs) prefetch_to_write(y + ptrdiff_t(c) * p.tile, p.tile);
+    if (whole && c < outputs) prefetch(y + ptrdiff_t(c) * p.tile, p.tile);
     if (next) prefetch(next + ptrdiff_t(c) * p.in_h * p.in_w, int64_t(p.in_h) * p.in_w);
     depthwise_plane(b.kernel, b.dilation, op.stride, x, w + c * b.kernel * b.kernel,
                     t + ptrdiff_t(c) * p.tile_stride, p.width, p.out_h, p.width);
