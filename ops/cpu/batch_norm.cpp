@@ -5,6 +5,7 @@
 
 #include <cmath>
 
+#include "ops/cpu/fetch_ahead.h"
 #include "ops/cpu/parallel.h"
 #include "ops/cpu/vector_sums.h"
 

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "ops/cpu/channel_parts.h"
+#include "ops/cpu/fetch_ahead.h"
 #include "ops/cpu/simd.h"
 
 namespace ladarts {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "ops/cpu/fetch_ahead.h"
 #include "ops/cpu/parallel.h"
 #include "ops/cpu/simd.h"
 

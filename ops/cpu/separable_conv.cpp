@@ -29,6 +29,7 @@ void depthwise_band(const SeparableConv& op, const KernelArgs& a, const Separabl
   std::memset(planes, 0, size_t(std::min(together, p.c) * bands.plane) * sizeof(float));
   const int64_t pixels = int64_t(p.in_h) * p.in_w;
   const float* x = a.in(0) + band.image * p.c * pixels;
+  FetchAhead nothing;
   for (int c0 = 0; c0 < p.c; c0 += together) {
     const int c1 = std::min(c0 + together, p.c);
     for (int c = c0; c < c1; ++c)
@@ -36,7 +37,7 @@ void depthwise_band(const SeparableConv& op, const KernelArgs& a, const Separabl
     for (int c = c0; c < c1; ++c)
       depthwise_plane(kernel, op.desc.dilation, p.stride,
                       {planes + ptrdiff_t(c - c0) * bands.plane, p.pitch, p.half}, a.in(1) + c * taps,
-                      t + c * bands.tile_stride, p.width, band.end - band.begin, p.width);
+                      t + c * bands.tile_stride, p.width, band.end - band.begin, p.width, nothing);
   }
 }
 

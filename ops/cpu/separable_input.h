@@ -1,6 +1,7 @@
 // The input planes of a separable stage: relu(affine(x)) of one image with a border of zeros.
 #pragma once
 
+#include <algorithm>
 #include <cstring>
 #include <type_traits>
 
@@ -114,6 +115,23 @@ inline void load_planes(const SeparableStage& op, const KernelArgs& a, const Sep
     load_plane(p, x, planes + ptrdiff_t(c) * p.plane, affine ? affine[c] : 1.f,
                affine ? affine[p.c + c] : 0.f, 0, 0, p.in_h);
   }
+}
+
+// An image of an input: tasks go through those of one chunk and one input, chunk by chunk.
+struct TaskImage {
+  int input;
+  int64_t n;
+};
+inline const float* image_of(const KernelArgs& a, const SeparablePlan& p, TaskImage i) {
+  return a.in(i.input) + i.n * a.in_shape(i.input)[1] * int64_t(p.in_h) * p.in_w;
+}
+
+// What follows an image of the chunk that begins at image `begin`; behind its last the first of the next task,
+// which the same thread most likely has. n = p.images: none.
+inline TaskImage image_after(const SeparablePlan& p, int n_inputs, TaskImage i, int64_t begin) {
+  if (++i.n < std::min(begin + p.images_per_chunk, p.images)) return i;
+  if (++i.input < n_inputs) return {i.input, begin};
+  return {0, i.n};
 }
 
 // Clears what borders of zeros surround, before the first task of each thread: tasks leave borders as they

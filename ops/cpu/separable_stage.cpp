@@ -16,15 +16,19 @@ namespace {
 // One branch of one image: t (c tiles) is scratch, y_tile too where rows of y are not whole vectors.
 void run_branch(const SeparableStage& op, int branch, const KernelArgs& a, const SeparablePlan& p,
                 const float* planes, float* t, float* y_tile, float* y, int outputs, const float* next) {
+  const int64_t pixels = int64_t(p.in_h) * p.in_w;
+  FetchAhead ahead;
+  ahead.add(y, int64_t(outputs) * p.out_h * p.out_w, 0, 1);
+  if (next) ahead.add(next, p.c * pixels, 0, 1);
+  ahead.spread(int64_t(p.c) * row_groups(p.out_h));
+
   const SeparableStage::Branch& b = op.branches[size_t(branch)];
   const float* w = a.in(op.weights_at(branch));
   const bool whole = p.width == p.out_w;
   for (int c = 0; c < p.c; ++c) {
     const Plane x{planes + ptrdiff_t(c) * p.plane, p.pitch, p.half};
-    if (whole && c < outputs) prefetch(y + ptrdiff_t(c) * p.tile, p.tile);
-    if (next) prefetch(next + ptrdiff_t(c) * p.in_h * p.in_w, int64_t(p.in_h) * p.in_w);
     depthwise_plane(b.kernel, b.dilation, op.stride, x, w + c * b.kernel * b.kernel,
-                    t + ptrdiff_t(c) * p.tile_stride, p.width, p.out_h, p.width);
+                    t + ptrdiff_t(c) * p.tile_stride, p.width, p.out_h, p.width, ahead);
   }
   const Matrix m{a.in(op.weights_at(branch) + 1), p.c, 1};
   const Tile to{whole ? y : y_tile, whole ? p.tile : p.tile_stride, p.width};
@@ -62,9 +66,8 @@ void separable_stage_kernel(const SeparableStage& op, const KernelArgs& a) {
     for (int64_t n = begin; n < begin + p.images_per_chunk && n < p.images; ++n) {
       load_planes(op, a, p, n, input, planes);
       float* moment = moments + n * total * 2;
-      const bool last = n + 1 == begin + p.images_per_chunk || n + 1 == p.images;
-      const float* next =
-          last ? nullptr : a.in(input) + (n + 1) * a.in_shape(input)[1] * int64_t(p.in_h) * p.in_w;
+      const TaskImage after = image_after(p, op.n_inputs, {input, n}, begin);
+      const float* next = after.n < p.images ? image_of(a, p, after) : nullptr;
       for (int b = 0; b < branches; ++b) {
         const int outputs = int(a.out_shape(2 * b)[1]);
         if (op.branches[size_t(b)].input == input) {

@@ -38,34 +38,12 @@ struct Context {
   int outputs(int branch) const { return int(a.in_shape(op.y_at(branch))[1]); }
 };
 
-// What gradient_tile() reads for the next branch, or for the first of the next image: asked for channel by
-// channel while the present one is computed.
-struct Ahead {
-  static constexpr int kMost = 6;
-  const float* data[kMost];
-  int64_t stride[kMost];  // channel to channel
-  int64_t floats[kMost];  // of a channel
-  int count = 0;
-
-  void add(const float* from, int64_t floats_, int64_t stride_) {
-    if (count == kMost) return;
-    data[count] = from;
-    stride[count] = stride_;
-    floats[count++] = floats_;
-  }
-  void fetch(int c) const {
-    for (int k = 0; k < count; ++k) prefetch(data[k] + c * stride[k], floats[k]);
-  }
-};
-
-Ahead tile_ahead(const Context& k, int branch, int64_t n) {
-  const int64_t pixels = int64_t(k.p.out_h) * k.p.out_w;
-  Ahead ahead;
-  if (k.outputs(branch) < k.p.c) return ahead;  // fetch() asks for as many channels as there are inputs
-  ahead.add(k.a.in(k.op.y_at(branch)) + n * k.outputs(branch) * pixels, pixels, pixels);
+// What gradient_tile() reads for a branch of image n.
+void add_tile(const Context& k, int branch, int64_t n, FetchAhead& ahead) {
+  const int64_t pixels = int64_t(k.p.out_h) * k.p.out_w, outputs = k.outputs(branch);
+  ahead.add(k.a.in(k.op.y_at(branch)) + n * outputs * pixels, outputs * pixels, 0, 1);
   for (const GradientTerm& t : k.op.branches[size_t(branch)].d_y)
-    ahead.add(k.a.in(t.source) + n * k.a.in_shape(t.source)[1] * pixels, pixels, t.step * pixels);
-  return ahead;
+    ahead.add(k.a.in(t.source) + n * k.a.in_shape(t.source)[1] * pixels, pixels, t.step * pixels, outputs);
 }
 
 // g[o] = slope * y + offset + sum of factor * source, over rows of out_w pixels; zeros up to the tile's
@@ -106,19 +84,20 @@ void gradient_tile(const Context& k, int branch, int64_t n, float* g) {
 
 // d_u (+)= what the padded plane h of gradients gives through the kernel.
 template <int K, int D, bool add>
-void input_gradient(bool stride_one, const float* h, const float* taps, float* d_u, const SeparablePlan& p) {
+void input_gradient(bool stride_one, const float* h, const float* taps, float* d_u, const SeparablePlan& p,
+                    FetchAhead& ahead) {
   if (stride_one) {
     depthwise_plane<K, D, 1, true, add>({h, p.g_pitch}, taps, d_u + kHalo * p.pitch + kHalo, p.pitch, p.out_h,
-                                        p.width);
+                                        p.width, ahead);
   } else {
     depthwise_input_stride2<K, D, add>({h + kHalo * p.g_pitch + kHalo, p.g_pitch}, taps, d_u, p.pitch, p.half,
-                                       p.in_h, p.width);
+                                       p.in_h, p.width, ahead);
   }
 }
 
 template <int K, int D>
 void branch_planes(const Context& k, int branch, Scratch s, float* d_depthwise, bool recompute,
-                   InputGradient mode, const Ahead& ahead) {
+                   InputGradient mode, FetchAhead& ahead) {
   const SeparablePlan& p = k.p;
   const float* w = k.a.in(k.op.forward.weights_at(branch));
   const bool one = k.op.forward.stride == 1;
@@ -128,13 +107,12 @@ void branch_planes(const Context& k, int branch, Scratch s, float* d_depthwise, 
     if (recompute) {
       float* t = s.t + ptrdiff_t(c) * p.tile_stride;
       if (one) {
-        depthwise_plane<K, D, 1, false, false>(u, taps, t, p.width, p.out_h, p.width);
+        depthwise_plane<K, D, 1, false, false>(u, taps, t, p.width, p.out_h, p.width, ahead);
       } else {
-        depthwise_plane<K, D, 2, false, false>(u, taps, t, p.width, p.out_h, p.width);
+        depthwise_plane<K, D, 2, false, false>(u, taps, t, p.width, p.out_h, p.width, ahead);
       }
       continue;
     }
-    ahead.fetch(c);
     float* h = s.h + ptrdiff_t(c) * p.g_plane;
     const Plane inner{h + kHalo * p.g_pitch + kHalo, p.g_pitch};
     if (d_depthwise) {
@@ -146,15 +124,15 @@ void branch_planes(const Context& k, int branch, Scratch s, float* d_depthwise, 
     }
     float* d_u = s.d_u + ptrdiff_t(c) * p.plane;
     if (mode == InputGradient::overwrite) {
-      input_gradient<K, D, false>(one, h, taps, d_u, p);
+      input_gradient<K, D, false>(one, h, taps, d_u, p, ahead);
     } else if (mode == InputGradient::add) {
-      input_gradient<K, D, true>(one, h, taps, d_u, p);
+      input_gradient<K, D, true>(one, h, taps, d_u, p, ahead);
     }
   }
 }
 
 void run_planes(const Context& k, int branch, Scratch s, float* d_depthwise, bool recompute,
-                InputGradient mode, const Ahead& ahead) {
+                InputGradient mode, FetchAhead& ahead) {
   const SeparableStage::Branch& b = k.op.forward.branches[size_t(branch)];
   if (b.kernel == 3 && b.dilation == 1) {
     branch_planes<3, 1>(k, branch, s, d_depthwise, recompute, mode, ahead);
@@ -169,10 +147,15 @@ void run_planes(const Context& k, int branch, Scratch s, float* d_depthwise, boo
 
 // One branch of one image; `sums` are its partial weight gradients, depthwise before pointwise.
 void run_branch_grad(const Context& k, int branch, int64_t n, Scratch s, float* sums, InputGradient mode,
-                     const Ahead& ahead) {
+                     FetchAhead ahead) {
   const SeparablePlan& p = k.p;
   const SeparableStageGrad::Branch& b = k.op.branches[size_t(branch)];
   const int at = k.op.forward.weights_at(branch), outputs = k.outputs(branch);
+  const int passes = (b.pointwise_out >= 0 ? row_groups(p.out_h) : 0) +
+                     (mode == InputGradient::none         ? 0
+                      : k.op.forward.stride == 1 ? row_groups(p.out_h)
+                                                 : 4);
+  ahead.spread(int64_t(passes) * p.c);
   gradient_tile(k, branch, n, s.g);
   if (b.pointwise_out >= 0) {
     run_planes(k, branch, s, nullptr, true, InputGradient::none, ahead);
@@ -303,18 +286,27 @@ void store_input_gradient(const Context& k, int input, int64_t n, Scratch s, flo
                 size_t(channels - p.c) * size_t(pixels) * sizeof(float));
 }
 
-// After branch b of image n of a chunk that ends before image `end`.
-Ahead ahead_of(const Context& k, int input, int b, int64_t n, int64_t end) {
+// What is read after branch b of an image of the chunk that begins at image `begin`; behind the image's last
+// branch also what its gradient is written to.
+FetchAhead ahead_of(const Context& k, int b, TaskImage i, int64_t begin) {
   const std::vector<SeparableStage::Branch>& branches = k.op.forward.branches;
-  auto next = [&](int from) {
+  auto next = [&](int from, int input) {
     while (size_t(from) < branches.size() && branches[size_t(from)].input != input) ++from;
     return from;
   };
-  if (const int same = next(b + 1); size_t(same) < branches.size()) return tile_ahead(k, same, n);
-  if (n + 1 >= end) return {};
-  Ahead ahead = tile_ahead(k, next(0), n + 1);
-  const int64_t pixels = int64_t(k.p.in_h) * k.p.in_w;
-  ahead.add(k.a.in(input) + (n + 1) * k.a.in_shape(input)[1] * pixels, pixels, pixels);
+  FetchAhead ahead;
+  if (const int same = next(b + 1, i.input); size_t(same) < branches.size()) {
+    add_tile(k, same, i.n, ahead);
+    return ahead;
+  }
+  const int64_t floats = k.p.c * int64_t(k.p.in_h) * k.p.in_w;
+  if (const int x_out = k.op.inputs[size_t(i.input)].x_out; x_out >= 0)
+    ahead.add(k.a.out(x_out) + i.n * k.a.in_shape(i.input).elements() / k.p.images, floats, 0, 1);
+  const TaskImage after = image_after(k.p, k.op.forward.n_inputs, i, begin);
+  if (after.n == k.p.images) return ahead;
+  ahead.add(image_of(k.a, k.p, after), floats, 0, 1);
+  if (const int first = next(0, after.input); size_t(first) < branches.size())
+    add_tile(k, first, after.n, ahead);
   return ahead;
 }
 
@@ -336,7 +328,7 @@ void run_chunk(const Context& k, int64_t chunk, int input, Scratch s, float* wei
           k.a.in_shape(op.weights_at(b)).elements() + k.a.in_shape(op.weights_at(b) + 1).elements();
       if (op.branches[size_t(b)].input == input) {
         if (n == begin) std::memset(sums, 0, size_t(floats) * sizeof(float));
-        run_branch_grad(k, b, n, s, sums, d_u, ahead_of(k, input, b, n, end));
+        run_branch_grad(k, b, n, s, sums, d_u, ahead_of(k, b, {input, n}, begin));
         if (wants_u) d_u = InputGradient::add;
       }
       sums += floats;

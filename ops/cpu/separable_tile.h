@@ -6,6 +6,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "ops/cpu/fetch_ahead.h"
 #include "ops/cpu/gemm.h"
 #include "ops/cpu/lane_sums.h"
 #include "ops/cpu/transpose.h"
@@ -145,23 +146,34 @@ __attribute__((noinline)) void depthwise_rest(Plane x, const float* w, float* y,
   for (; row < rows; ++row) depthwise_rows<K, D, S, 1, 1, turned, add>(x, w, y, y_pitch, row, columns);
 }
 
+constexpr int kRowGroup = 8;
+
+// Meanwhile ahead.some() once for each row_groups(rows).
+inline int row_groups(int rows) {
+  return (rows + kRowGroup - 1) / kRowGroup;
+}
+
 template <int K, int D, int S, bool turned, bool add>
 __attribute__((noinline)) void depthwise_plane(Plane x, const float* w, float* y, ptrdiff_t y_pitch, int rows,
-                                               int columns) {
+                                               int columns, FetchAhead& ahead) {
   int row = 0;
-  for (; row + 8 <= rows; row += 8)
-    depthwise_rows<K, D, S, 8 / D, D, turned, add>(x, w, y, y_pitch, row, columns);
-  if (row < rows) depthwise_rest<K, D, S, turned, add>(x, w, y, y_pitch, row, rows, columns);
+  for (; row + kRowGroup <= rows; row += kRowGroup) {
+    ahead.some();
+    depthwise_rows<K, D, S, kRowGroup / D, D, turned, add>(x, w, y, y_pitch, row, columns);
+  }
+  if (row == rows) return;
+  ahead.some();
+  depthwise_rest<K, D, S, turned, add>(x, w, y, y_pitch, row, rows, columns);
 }
 
 // Of any kernel that separable ops offer.
 inline void depthwise_plane(int kernel, int dilation, int stride, Plane x, const float* weights, float* y,
-                            ptrdiff_t y_pitch, int rows, int columns) {
+                            ptrdiff_t y_pitch, int rows, int columns, FetchAhead& ahead) {
   auto run = [&](auto k, auto d) {
     if (stride == 1) {
-      depthwise_plane<k(), d(), 1, false, false>(x, weights, y, y_pitch, rows, columns);
+      depthwise_plane<k(), d(), 1, false, false>(x, weights, y, y_pitch, rows, columns, ahead);
     } else {
-      depthwise_plane<k(), d(), 2, false, false>(x, weights, y, y_pitch, rows, columns);
+      depthwise_plane<k(), d(), 2, false, false>(x, weights, y, y_pitch, rows, columns, ahead);
     }
   };
   constexpr std::integral_constant<int, 1> one;
@@ -286,15 +298,20 @@ void gather_plane_stride2(Plane g, const float* w, float* d_x, ptrdiff_t pitch, 
   groups(std::integral_constant<int, 1>());
 }
 
-// `g` points at the interior of its padded plane, `d_x` at the start of its plane.
+// `g` points at the interior of its padded plane, `d_x` at the start of its plane. Meanwhile ahead.some() four
+// times.
 template <int K, int D, bool add>
 void depthwise_input_stride2(Plane g, const float* w, float* d_x, ptrdiff_t pitch, ptrdiff_t half, int rows,
-                             int columns) {
+                             int columns, FetchAhead& ahead) {
   float* const even = d_x + kHalo / 2;
   float* const odd = even + half;
+  ahead.some();
   gather_plane_stride2<K, D, add, 0, 0>(g, w, even, pitch, rows, columns);
+  ahead.some();
   gather_plane_stride2<K, D, add, 0, 1>(g, w, odd, pitch, rows, columns);
+  ahead.some();
   gather_plane_stride2<K, D, add, 1, 0>(g, w, even, pitch, rows, columns);
+  ahead.some();
   gather_plane_stride2<K, D, add, 1, 1>(g, w, odd, pitch, rows, columns);
 }
 
@@ -306,14 +323,14 @@ struct Matrix {
 };
 
 // Vector k of the result goes to y + to[k].
-template <int O, int V>
+template <int L, int O, int V>
 inline void pointwise_pixels(const float* x, ptrdiff_t x_plane, Matrix w, int inputs, float* y,
                              ptrdiff_t y_plane, const ptrdiff_t* to) {
-  Floats sum[O][V] = {};
+  Vec<L> sum[O][V] = {};
   for (int i = 0; i < inputs; ++i) {
-    Floats v[V];
+    Vec<L> v[V];
 #pragma GCC unroll 4
-    for (int k = 0; k < V; ++k) v[k] = load<kTileLanes>(x + i * x_plane + k * kTileLanes);
+    for (int k = 0; k < V; ++k) v[k] = load<L>(x + i * x_plane + k * L);
 #pragma GCC unroll 4
     for (int o = 0; o < O; ++o) {
       const float weight = w.data[o * w.out_stride + i * w.in_stride];
@@ -324,7 +341,7 @@ inline void pointwise_pixels(const float* x, ptrdiff_t x_plane, Matrix w, int in
 #pragma GCC unroll 4
   for (int o = 0; o < O; ++o)
 #pragma GCC unroll 4
-    for (int k = 0; k < V; ++k) store<kTileLanes>(y + o * y_plane + to[k], sum[o][k]);
+    for (int k = 0; k < V; ++k) store<L>(y + o * y_plane + to[k], sum[o][k]);
 }
 
 struct Tile {
@@ -335,11 +352,10 @@ struct Tile {
 // Of so many outputs by vectors the sums stay in registers.
 constexpr int kPointwiseVectors = kManyRegisters ? 4 : 2;
 
-// x: rows without gaps, x.pitch floats each, whole vectors. Several vectors at a time wherever rows of y
-// begin.
-inline void pointwise_tile(Tile x, Matrix w, int inputs, int outputs, Tile y, int rows) {
+template <int L>
+inline void pointwise_rows(Tile x, Matrix w, int inputs, int outputs, Tile y, int rows) {
   constexpr int V = kPointwiseVectors;
-  const int per_row = int(x.pitch) / kTileLanes, vectors = rows * per_row;
+  const int per_row = int(x.pitch) / L, vectors = int(rows * x.pitch) / L;
   const bool gaps = y.pitch != x.pitch;
   for (int o = 0; o < outputs;) {
     const int count = outputs - o >= 4 ? 4 : 1;
@@ -347,24 +363,31 @@ inline void pointwise_tile(Tile x, Matrix w, int inputs, int outputs, Tile y, in
     float* const out = y.data + o * y.plane;
     for (int v = 0; v < vectors;) {
       const int together = vectors - v >= V ? V : 1;
-      const float* from = x.data + ptrdiff_t(v) * kTileLanes;
+      const float* from = x.data + ptrdiff_t(v) * L;
       ptrdiff_t to[V];
       for (int k = 0; k < together; ++k)
-        to[k] = gaps ? (v + k) / per_row * y.pitch + (v + k) % per_row * kTileLanes
-                     : ptrdiff_t(v + k) * kTileLanes;
+        to[k] = gaps ? (v + k) / per_row * y.pitch + (v + k) % per_row * L : ptrdiff_t(v + k) * L;
       if (count == 4 && together == V) {
-        pointwise_pixels<4, V>(from, x.plane, m, inputs, out, y.plane, to);
+        pointwise_pixels<L, 4, V>(from, x.plane, m, inputs, out, y.plane, to);
       } else if (count == 4) {
-        pointwise_pixels<4, 1>(from, x.plane, m, inputs, out, y.plane, to);
+        pointwise_pixels<L, 4, 1>(from, x.plane, m, inputs, out, y.plane, to);
       } else if (together == V) {
-        pointwise_pixels<1, V>(from, x.plane, m, inputs, out, y.plane, to);
+        pointwise_pixels<L, 1, V>(from, x.plane, m, inputs, out, y.plane, to);
       } else {
-        pointwise_pixels<1, 1>(from, x.plane, m, inputs, out, y.plane, to);
+        pointwise_pixels<L, 1, 1>(from, x.plane, m, inputs, out, y.plane, to);
       }
       v += together;
     }
     o += count;
   }
+}
+
+// x: rows without gaps, x.pitch floats each, whole vectors of kTileLanes. Several vectors at a time wherever
+// rows of y begin; nothing lies across a cache line here, so as wide as there are.
+inline void pointwise_tile(Tile x, Matrix w, int inputs, int outputs, Tile y, int rows) {
+  const ptrdiff_t run = y.pitch == x.pitch ? rows * x.pitch : x.pitch;
+  if (run % kLanes == 0) return pointwise_rows<kLanes>(x, w, inputs, outputs, y, rows);
+  pointwise_rows<kTileLanes>(x, w, inputs, outputs, y, rows);
 }
 
 // d_w (outputs, inputs) += g x^T. With many channels and few pixels sums over lanes would cost more than the

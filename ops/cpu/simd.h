@@ -42,13 +42,6 @@ inline Vec<L> splat(float s) {
   return s - Vec<L>{};  // s - 0 == s, without a round trip through memory
 }
 
-// Asks for floats that are read, or written, soon, into the second cache: it waits for more lines at once than
-// the first does. Zen 4, two cores, planes of 4 KiB far apart: reading 20 GB/s without, 22 with prefetches into
-// the first cache, 30 into the second; writing 21, 21 (prefetchw) and 26.
-inline void prefetch(const float* p, int64_t n) {
-  for (int64_t i = 0; i < n; i += 16) __builtin_prefetch(p + i, 0, 2);
-}
-
 // Keeps the compiler from reading v from memory again at each use: a load that straddles two cache lines
 // costs twice, so it is worth a register.
 template <int L>

@@ -1,0 +1,64 @@
+// Asking memory for what is read, or written, next, while something else is computed.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+
+namespace ladarts {
+namespace {
+
+// Asks for floats that are read, or written, soon, into the second cache: it waits for more lines at once than
+// the first does. Zen 4, two cores, planes of 4 KiB far apart: reading 20 GB/s without, 22 with prefetches into
+// the first cache, 30 into the second; writing 21, 21 (prefetchw) and 26.
+inline void prefetch(const float* p, int64_t n) {
+  for (int64_t i = 0; i < n; i += 16) __builtin_prefetch(p + i, 0, 2);
+}
+
+// Planes to ask for in shares, evenly over the loops that run meanwhile: many at once would hold those up as a
+// read does.
+class FetchAhead {
+ public:
+  // `rows` runs of `floats` each, `stride` apart. Runs beyond kMost are left to the hardware.
+  void add(const float* data, int64_t floats, ptrdiff_t stride, int64_t rows) {
+    if (count_ == kMost || rows <= 0) return;
+    runs_[count_++] = {data, floats, stride, rows};
+    left_ += rows * floats;
+  }
+  // Shares for `calls` of some().
+  void spread(int64_t calls) { share_ = calls > 0 ? (left_ + calls - 1) / calls : left_; }
+  void some() { fetch(share_); }
+  void rest() { fetch(left_); }
+
+ private:
+  static constexpr int kMost = 8;
+  struct Run {
+    const float* data;
+    int64_t floats;
+    ptrdiff_t stride;
+    int64_t rows;
+  };
+
+  void fetch(int64_t floats) {
+    while (floats > 0 && at_ < count_) {
+      const Run& run = runs_[at_];
+      const int64_t n = std::min(run.floats - column_, floats);
+      prefetch(run.data + row_ * run.stride + column_, n);
+      floats -= n;
+      left_ -= n;
+      column_ += n;
+      if (column_ < run.floats) continue;
+      column_ = 0;
+      if (++row_ < run.rows) continue;
+      row_ = 0;
+      ++at_;
+    }
+  }
+
+  Run runs_[kMost];
+  int count_ = 0, at_ = 0;
+  int64_t row_ = 0, column_ = 0, left_ = 0, share_ = 0;
+};
+
+}  // namespace
+}  // namespace ladarts
