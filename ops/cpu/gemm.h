@@ -29,6 +29,37 @@ struct Blocks {
   int64_t begin(int64_t i) const { return size * i / count; }
 };
 
+// Cache lines to ask for while a tile is computed, a few at each step of its sum: all at once would hold it up.
+class LineList {
+ public:
+  void add(const float* from, int64_t floats) {
+    for (int64_t i = 0; i < floats; i += kLineFloats) {
+      if (count_ < kMost)
+        lines_[count_++] = from + i;
+      else
+        prefetch_line(from + i);
+    }
+  }
+  // How many lines there are at each of `steps` steps, from data() on: the last one again where they run out.
+  int64_t spread(int64_t steps) {
+    if (count_ == 0) return 0;
+    if (steps > kMost) {
+      for (int64_t i = 0; i < count_; ++i) prefetch_line(lines_[i]);
+      return 0;
+    }
+    const int64_t each = (count_ - 1) / steps + 1;
+    for (int64_t i = count_; i < each * steps; ++i) lines_[i] = lines_[count_ - 1];
+    return each;
+  }
+  const float* const* data() const { return lines_; }
+  void clear() { count_ = 0; }
+
+ private:
+  static constexpr int64_t kMost = 256;
+  const float* lines_[2 * kMost];
+  int64_t count_ = 0;
+};
+
 // Rows that the next product reads: asked for while the present one is computed. They are channels of planes
 // of `row` floats, from `first` on, each read from `at` on.
 struct RowsAhead {
@@ -37,10 +68,10 @@ struct RowsAhead {
   int64_t row = 0, at = 0, floats = 0;
 
   // The share of step `i` of `steps`.
-  void fetch(int64_t i, int64_t steps) const {
+  void add_share(int64_t i, int64_t steps, LineList& lines) const {
     if (!planes.data) return;
     for (int64_t r = rows * i / steps; r < rows * (i + 1) / steps; ++r)
-      prefetch(planes.plane(image, first + r, row) + at, floats);
+      lines.add(planes.plane(image, first + r, row) + at, floats);
   }
 };
 
@@ -60,6 +91,8 @@ struct GemmTile {
   const float* addend;
   bool far = false;  // c and what is laid out as it are not in the cache yet: asked for a block ahead
   RowsAhead ahead;
+  const float* const* lines = nullptr;  // to ask for, `lines_each` at each step of the sum
+  int64_t lines_each = 0;
 };
 
 template <int MR, int NV>
@@ -67,9 +100,11 @@ __attribute__((noinline)) void gemm_tile(const GemmTile& t) {
   using V = Vec<kLanes>;
   V acc[MR][NV] = {};
   const float *a = t.a, *b = t.b;
+  const float* const* lines = t.lines;
   const int64_t a_row = t.a_row, a_k = t.a_k, b_row = t.b_row;
   for (int64_t k = t.k; k > 0; --k, a += a_k, b += b_row) {
     V bv[NV];
+    for (int64_t i = t.lines_each; i > 0; --i) prefetch_line(*lines++);
 #pragma GCC unroll 8
     for (int v = 0; v < NV; ++v) bv[v] = load<kLanes>(b + v * kLanes);
 #pragma GCC unroll 8
@@ -152,38 +187,46 @@ inline void gemm(const GemmRows* parts, int n, const GemmTile& all) {
   const bool along = all.k * all.columns <= kNearFloats;
   int64_t step = 0, steps = 0;
   for (int p = 0; p < n; ++p) steps += tiles * Blocks(parts[p].count, kTileRows).count;
-  GemmTile pending{};  // computed when the block after it is known
-  int64_t pending_rows = 0;
+  // A block is computed when the one after it is known. They take turns in two places: a copy would wait for the
+  // stores of the last one.
+  GemmTile turns[2] = {all, all};
+  int turn = 0;
+  int64_t pending = 0;  // rows of the block before
+  LineList lines;
   auto finish = [&] {
-    all.ahead.fetch(step++, steps);
-    gemm_tile(pending_rows, pending);
+    GemmTile& t = turns[1 - turn];
+    all.ahead.add_share(step++, steps, lines);
+    t.lines = lines.data(), t.lines_each = lines.spread(all.k);
+    gemm_tile(pending, t);
+    lines.clear();
   };
   auto block = [&](int p, int64_t i, int64_t tile) {
     const GemmRows& rows = parts[p];
     const Blocks blocks(rows.count, kTileRows);
-    const int64_t begin = blocks.begin(i), j = tile * kTileColumns, at = begin * all.c_row + j;
-    GemmTile t = all;
-    t.a = rows.a + begin * t.a_row;
-    t.b += j;
+    const int64_t begin = blocks.begin(i), count = blocks.begin(i + 1) - begin;
+    const int64_t j = tile * kTileColumns, at = begin * all.c_row + j;
+    GemmTile& t = turns[turn];
+    t.a = rows.a + begin * all.a_row;
+    t.b = all.b + j;
     t.c = rows.c + at;
     t.columns = all.columns - j < kTileColumns ? all.columns - j : kTileColumns;
     t.bias = rows.bias ? rows.bias + begin : nullptr;
     t.mask = rows.mask ? rows.mask + at : nullptr;
     t.addend = rows.addend ? rows.addend + at : nullptr;
-    const int64_t count = blocks.begin(i + 1) - begin;
     if (all.far)
       for (int64_t r = 0; r < count; ++r) {
-        prefetch(t.c + r * t.c_row, t.columns);
-        if (t.mask) prefetch(t.mask + r * t.c_row, t.columns);
+        lines.add(t.c + r * t.c_row, t.columns);
+        if (t.mask) lines.add(t.mask + r * t.c_row, t.columns);
       }
-    if (pending_rows > 0) finish();
-    pending = t, pending_rows = count;
+    if (pending > 0) finish();
+    pending = count;
+    turn = 1 - turn;
   };
   for (int64_t outer = 0; outer < (along ? 1 : tiles); ++outer)
     for (int p = 0; p < n; ++p)
       for (int64_t i = 0; i < Blocks(parts[p].count, kTileRows).count; ++i)
         for (int64_t inner = 0; inner < (along ? tiles : 1); ++inner) block(p, i, along ? inner : outer);
-  if (pending_rows > 0) finish();
+  if (pending > 0) finish();
 }
 
 inline void gemm(int64_t rows, const GemmTile& all) {

@@ -20,7 +20,7 @@ void run_branch(const SeparableStage& op, int branch, const KernelArgs& a, const
   FetchAhead ahead;
   ahead.add(y, int64_t(outputs) * p.out_h * p.out_w, 0, 1);
   if (next) ahead.add(next, p.c * pixels, 0, 1);
-  ahead.spread(int64_t(p.c) * row_groups(p.out_h));
+  ahead.spread(int64_t(p.c) * depthwise_calls(p.out_h, p.width));
 
   const SeparableStage::Branch& b = op.branches[size_t(branch)];
   const float* w = a.in(op.weights_at(branch));

@@ -151,9 +151,9 @@ void run_branch_grad(const Context& k, int branch, int64_t n, Scratch s, float* 
   const SeparablePlan& p = k.p;
   const SeparableStageGrad::Branch& b = k.op.branches[size_t(branch)];
   const int at = k.op.forward.weights_at(branch), outputs = k.outputs(branch);
-  const int passes = (b.pointwise_out >= 0 ? row_groups(p.out_h) : 0) +
+  const int passes = (b.pointwise_out >= 0 ? depthwise_calls(p.out_h, p.width) : 0) +
                      (mode == InputGradient::none         ? 0
-                      : k.op.forward.stride == 1 ? row_groups(p.out_h)
+                      : k.op.forward.stride == 1 ? depthwise_calls(p.out_h, p.width)
                                                  : 4);
   ahead.spread(int64_t(passes) * p.c);
   gradient_tile(k, branch, n, s.g);

@@ -98,12 +98,13 @@ constexpr bool kManyRegisters = false;
 // of four cycles busy, four reach two thirds of that. `turned`: w rotated by half a turn.
 template <int K, int D, int S, int R, int P, bool turned, bool add>
 LADARTS_INLINE void depthwise_rows(Plane x, const float* w, float* y, ptrdiff_t y_pitch, int row,
-                                   int columns) {
+                                   int columns, FetchAhead& ahead) {
   constexpr int reach = (R - 1) * S + K;  // rows of x, D apart
   const float* top = x.data + (kFirst<K, D> + row * S) * x.pitch;
   const RowStep step(D * x.pitch), y_step(D * y_pitch);
   float* out = y + row * y_pitch;
   for (int j = 0; j < columns; j += kTileLanes) {
+    ahead.some();
     Floats sum[P * R];
     unrolled<P>([&](int f) LADARTS_INLINE_LAMBDA {
       walk_rows<R>(out + f * y_pitch + j, y_step, [&](int i, const float* at) LADARTS_INLINE_LAMBDA {
@@ -138,19 +139,19 @@ LADARTS_INLINE void depthwise_rows(Plane x, const float* w, float* y, ptrdiff_t 
 // The last rows, where there are not enough for a group of eight.
 template <int K, int D, int S, bool turned, bool add>
 __attribute__((noinline)) void depthwise_rest(Plane x, const float* w, float* y, ptrdiff_t y_pitch, int row,
-                                              int rows, int columns) {
+                                              int rows, int columns, FetchAhead& ahead) {
   for (; row + 4 <= rows; row += 4)
-    depthwise_rows<K, D, S, 4 / D, D, turned, add>(x, w, y, y_pitch, row, columns);
+    depthwise_rows<K, D, S, 4 / D, D, turned, add>(x, w, y, y_pitch, row, columns, ahead);
   for (; row + 2 <= rows; row += 2)
-    depthwise_rows<K, D, S, 2 / D, D, turned, add>(x, w, y, y_pitch, row, columns);
-  for (; row < rows; ++row) depthwise_rows<K, D, S, 1, 1, turned, add>(x, w, y, y_pitch, row, columns);
+    depthwise_rows<K, D, S, 2 / D, D, turned, add>(x, w, y, y_pitch, row, columns, ahead);
+  for (; row < rows; ++row) depthwise_rows<K, D, S, 1, 1, turned, add>(x, w, y, y_pitch, row, columns, ahead);
 }
 
 constexpr int kRowGroup = 8;
 
-// Meanwhile ahead.some() once for each row_groups(rows).
-inline int row_groups(int rows) {
-  return (rows + kRowGroup - 1) / kRowGroup;
+// How often ahead.some() is called meanwhile, at least.
+inline int depthwise_calls(int rows, int columns) {
+  return (rows + kRowGroup - 1) / kRowGroup * (columns / kTileLanes);
 }
 
 template <int K, int D, int S, bool turned, bool add>
@@ -158,12 +159,9 @@ __attribute__((noinline)) void depthwise_plane(Plane x, const float* w, float* y
                                                int columns, FetchAhead& ahead) {
   int row = 0;
   for (; row + kRowGroup <= rows; row += kRowGroup) {
-    ahead.some();
-    depthwise_rows<K, D, S, kRowGroup / D, D, turned, add>(x, w, y, y_pitch, row, columns);
+    depthwise_rows<K, D, S, kRowGroup / D, D, turned, add>(x, w, y, y_pitch, row, columns, ahead);
   }
-  if (row == rows) return;
-  ahead.some();
-  depthwise_rest<K, D, S, turned, add>(x, w, y, y_pitch, row, rows, columns);
+  if (row < rows) depthwise_rest<K, D, S, turned, add>(x, w, y, y_pitch, row, rows, columns, ahead);
 }
 
 // Of any kernel that separable ops offer.
