@@ -39,7 +39,8 @@ void gather_panel(const Geometry& g, const FactorizedReducePlan& p, const Channe
   const int64_t columns = (g.w - parity + 1) / 2;
   for (int64_t c = 0; c < g.read; ++c, panel += p.stride) {
     const float* plane = x.plane(n, c, g.h * g.w);
-    if (parity == 0 && c + 1 < g.read) prefetch(x.plane(n, c + 1, g.h * g.w) + first_pixel(g, r), input_pixels(g, r));
+    if (parity == 0 && c + 1 < g.read)
+      prefetch(x.plane(n, c + 1, g.h * g.w) + first_pixel(g, r), input_pixels(g, r));
     float* to = panel;
     for (int64_t row = r.begin; row < r.end; ++row, to += g.ow) {
       const int64_t source = 2 * row + parity;

@@ -29,7 +29,8 @@ struct Blocks {
   int64_t begin(int64_t i) const { return size * i / count; }
 };
 
-// Cache lines to ask for while a tile is computed, a few at each step of its sum: all at once would hold it up.
+// Cache lines to ask for while a tile is computed, a few at each step of its sum: all at once would hold it
+// up.
 class LineList {
  public:
   void add(const float* from, int64_t floats) {
@@ -187,8 +188,8 @@ inline void gemm(const GemmRows* parts, int n, const GemmTile& all) {
   const bool along = all.k * all.columns <= kNearFloats;
   int64_t step = 0, steps = 0;
   for (int p = 0; p < n; ++p) steps += tiles * Blocks(parts[p].count, kTileRows).count;
-  // A block is computed when the one after it is known. They take turns in two places: a copy would wait for the
-  // stores of the last one.
+  // A block is computed when the one after it is known. They take turns in two places: a copy would wait for
+  // the stores of the last one.
   GemmTile turns[2] = {all, all};
   int turn = 0;
   int64_t pending = 0;  // rows of the block before

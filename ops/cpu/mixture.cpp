@@ -37,10 +37,12 @@ void term_factors(const Mixture& op, const KernelArgs& a, float* factors, float*
     }
 }
 
-// A sum of planes, each times its factor, gathered and then written in one go.
+// A sum of planes, each times its factor, gathered and then written in one go. Meanwhile those of the next
+// channel are asked for, whose sum goes `step` planes further.
 class PlaneSum {
  public:
-  PlaneSum(float* to, int64_t pixels, float constant) : to_(to), pixels_(pixels), constant_(constant) {}
+  PlaneSum(float* to, int64_t pixels, int step, float constant)
+      : to_(to), pixels_(pixels), step_(step), constant_(constant) {}
   void add(const float* plane, float factor) {
     planes_[count_] = plane;
     factors_[count_] = factor;
@@ -57,8 +59,11 @@ class PlaneSum {
   void block(int64_t i) {
     Vec<L> sum[V];
     for (int k = 0; k < V; ++k) sum[k] = written_ ? load<L>(to_ + i + k * L) : Vec<L>{} + constant_;
-    for (int s = 0; s < count_; ++s)
+    for (int s = 0; s < count_; ++s) {
+      if constexpr (V > 1) prefetch(planes_[s] + pixels_ + i, V * L);
       for (int k = 0; k < V; ++k) sum[k] += load<L>(planes_[s] + i + k * L) * factors_[s];
+    }
+    if constexpr (V > 1) prefetch(to_ + step_ * pixels_ + i, V * L);
     for (int k = 0; k < V; ++k) store<L>(to_ + i + k * L, sum[k]);
   }
   void flush() {
@@ -75,7 +80,7 @@ class PlaneSum {
   }
 
   float* to_;
-  int64_t pixels_;
+  int64_t pixels_, step_;
   float constant_;
   bool written_ = false;
   int count_ = 0;
@@ -96,7 +101,7 @@ void mixture_kernel(const Mixture& op, const KernelArgs& a) {
   a.pool->parallel_for(shape[0], [&](int64_t n, int) {
     float* out = a.out(0) + n * all * pixels;
     for (int j = 0; j < op.channels; ++j) {
-      PlaneSum sum(out + int64_t(j) * op.groups * pixels, pixels, constants[j]);
+      PlaneSum sum(out + int64_t(j) * op.groups * pixels, pixels, op.groups, constants[j]);
       const float* factor = factors + j;
       for (size_t e = 0; e < op.edges.size(); ++e) {
         const Mixture::Edge& edge = op.edges[e];
@@ -111,7 +116,7 @@ void mixture_kernel(const Mixture& op, const KernelArgs& a) {
       sum.finish();
     }
     for (int m = 0; m < all - op.channels; ++m) {
-      PlaneSum sum(out + int64_t(bypass_channel(op, m)) * pixels, pixels, 0.f);
+      PlaneSum sum(out + int64_t(bypass_channel(op, m)) * pixels, pixels, op.groups, 0.f);
       for (size_t e = 0; e < op.edges.size(); ++e)
         sum.add(plane(op.edges[e].source, n, op.edges[e].bypass_begin + m), edge_weight(op, a, e));
       sum.finish();
@@ -240,8 +245,8 @@ void source_gradients(const MixtureGrad& op, const KernelArgs& a, int64_t n, con
       if (identity != 0.f || !add)
         scale(d_out + int64_t(j) * f.groups * pixels, identity, d_x + j * pixels, pixels);
     for (int m = 0; m < f.channels * (f.groups - 1); ++m)
-      scale(d_out + int64_t(bypass_channel(f, m)) * pixels, weight,
-            d_x + (edge.bypass_begin + m) * pixels, pixels);
+      scale(d_out + int64_t(bypass_channel(f, m)) * pixels, weight, d_x + (edge.bypass_begin + m) * pixels,
+            pixels);
   }
 }
 

@@ -8,6 +8,7 @@
 #include <cfloat>
 #include <type_traits>
 
+#include "ops/cpu/fetch_ahead.h"
 #include "ops/cpu/gradient_plane.h"
 #include "ops/cpu/parallel.h"
 #include "ops/cpu/pool2d_window.h"
@@ -246,8 +247,10 @@ void avg_pool2d_grad(const AvgPool2dGrad& op, const KernelArgs& a) {
         },
         [&](int64_t n, int64_t c, float* memory) {
           const float* d_y = gradient_plane(op.d_y, a, n, c, channels, pixels, scratch.gradient(memory));
-          avg_grad_plane(w, d_y, d_x + (n * in[1] + c) * w.height * w.width(), memory,
-                         memory + scratch.row_floats, a.accumulate(0));
+          const int64_t floats = w.height * w.width();
+          float* const to = d_x + (n * in[1] + c) * floats;
+          prefetch(to + floats, floats);
+          avg_grad_plane(w, d_y, to, memory, memory + scratch.row_floats, a.accumulate(0));
           if (c == 0) clear_other_channels(a, n, channels);
         });
   });
@@ -400,7 +403,9 @@ void max_pool2d_grad(const MaxPool2dGrad& op, const KernelArgs& a) {
         },
         [&](int64_t n, int64_t c, float* memory) {
           const MaxGradPlanes m = planes(memory);
-          const int64_t plane = (n * in[1] + c) * w.height * w.width();
+          const int64_t floats = w.height * w.width(), plane = (n * in[1] + c) * floats;
+          prefetch(x + plane + floats, floats);
+          prefetch(d_x + plane + floats, floats);
           find_row_maxima(w, x + plane, m);
           route_to_rows(w, gradient_plane(op.d_y, a, n, c, channels, pixels, scratch.gradient(memory)), m);
           auto row = [&](int64_t r) { return Chosen{m.routed + r * w.row(), m.column + r * w.row()}; };

@@ -126,8 +126,8 @@ inline const float* image_of(const KernelArgs& a, const SeparablePlan& p, TaskIm
   return a.in(i.input) + i.n * a.in_shape(i.input)[1] * int64_t(p.in_h) * p.in_w;
 }
 
-// What follows an image of the chunk that begins at image `begin`; behind its last the first of the next task,
-// which the same thread most likely has. n = p.images: none.
+// What follows an image of the chunk that begins at image `begin`; behind its last the first of the next
+// task, which the same thread most likely has. n = p.images: none.
 inline TaskImage image_after(const SeparablePlan& p, int n_inputs, TaskImage i, int64_t begin) {
   if (++i.n < std::min(begin + p.images_per_chunk, p.images)) return i;
   if (++i.input < n_inputs) return {i.input, begin};

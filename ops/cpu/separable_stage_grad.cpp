@@ -152,9 +152,9 @@ void run_branch_grad(const Context& k, int branch, int64_t n, Scratch s, float* 
   const SeparableStageGrad::Branch& b = k.op.branches[size_t(branch)];
   const int at = k.op.forward.weights_at(branch), outputs = k.outputs(branch);
   const int passes = (b.pointwise_out >= 0 ? depthwise_calls(p.out_h, p.width) : 0) +
-                     (mode == InputGradient::none         ? 0
-                      : k.op.forward.stride == 1 ? depthwise_calls(p.out_h, p.width)
-                                                 : 4);
+                     (mode == InputGradient::none ? 0
+                      : k.op.forward.stride == 1  ? depthwise_calls(p.out_h, p.width)
+                                                  : 4);
   ahead.spread(int64_t(passes) * p.c);
   gradient_tile(k, branch, n, s.g);
   if (b.pointwise_out >= 0) {

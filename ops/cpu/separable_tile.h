@@ -97,8 +97,8 @@ constexpr bool kManyRegisters = false;
 // other do not. R * P sums are as many independent chains of multiply-adds: eight keep two units of a latency
 // of four cycles busy, four reach two thirds of that. `turned`: w rotated by half a turn.
 template <int K, int D, int S, int R, int P, bool turned, bool add>
-LADARTS_INLINE void depthwise_rows(Plane x, const float* w, float* y, ptrdiff_t y_pitch, int row,
-                                   int columns, FetchAhead& ahead) {
+LADARTS_INLINE void depthwise_rows(Plane x, const float* w, float* y, ptrdiff_t y_pitch, int row, int columns,
+                                   FetchAhead& ahead) {
   constexpr int reach = (R - 1) * S + K;  // rows of x, D apart
   const float* top = x.data + (kFirst<K, D> + row * S) * x.pitch;
   const RowStep step(D * x.pitch), y_step(D * y_pitch);
@@ -296,8 +296,8 @@ void gather_plane_stride2(Plane g, const float* w, float* d_x, ptrdiff_t pitch, 
   groups(std::integral_constant<int, 1>());
 }
 
-// `g` points at the interior of its padded plane, `d_x` at the start of its plane. Meanwhile ahead.some() four
-// times.
+// `g` points at the interior of its padded plane, `d_x` at the start of its plane. Meanwhile ahead.some()
+// four times.
 template <int K, int D, bool add>
 void depthwise_input_stride2(Plane g, const float* w, float* d_x, ptrdiff_t pitch, ptrdiff_t half, int rows,
                              int columns, FetchAhead& ahead) {
