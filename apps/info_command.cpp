@@ -121,7 +121,10 @@ class InfoCommand : public Command {
             {"energy_counters", describe_energy_counters()},
             {"cores", machine.cores},
             {"threads", ThreadPool::global().threads()},
-            {"isa", {{"used", to_string(current_cpu_isa())}, {"best", to_string(best_cpu_isa())}}},
+            {"isa",
+             {{"used", to_string(current_cpu_isa())},
+              {"best", to_string(best_cpu_isa())},
+              {"whole_vectors", whole_vectors()}}},
             {"memory_bytes",
              {{"available", memory_bytes("MemAvailable")}, {"machine", memory_bytes("MemTotal")}}},
             {"operating_system", machine.os},
@@ -166,7 +169,8 @@ class InfoCommand : public Command {
     line("cores", fmt::format("{}", r["cores"].get<int>()));
     line("threads", fmt::format("{}", r["threads"].get<int>()));
     line("instruction set",
-         fmt::format("{} (best of this machine: {})", text_of(r["isa"]["used"]), text_of(r["isa"]["best"])));
+         fmt::format("{} (best of this machine: {}; vectors of 64 bytes are executed {})", text_of(r["isa"]["used"]),
+                     text_of(r["isa"]["best"]), r["isa"]["whole_vectors"].get<bool>() ? "whole" : "in halves"));
     line("memory", gibibytes(r["memory_bytes"]["available"]) + " available of " +
                        gibibytes(r["memory_bytes"]["machine"]));
     line("operating system", text_of(r["operating_system"]));

@@ -8,6 +8,10 @@
 
 #include "core/error.h"
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 namespace ladarts {
 
 namespace {
@@ -41,6 +45,27 @@ CpuIsa isa_from_environment() {
   fail("[isa] LADARTS_ISA={} is unknown; use baseline, avx2 or avx512", name);
 }
 
+// CPUID has a flag for it, AMD's FP512, but virtual machines tend to hide that: by families and models. 19h is
+// Zen 4; of Zen 5, 1Ah, models 20h to 2Fh and 60h to 6Fh (Strix Point, Krackan Point) have the halved units.
+bool machine_has_whole_vectors() {
+#if defined(__x86_64__)
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  if (!__builtin_cpu_is("amd") || !__get_cpuid(1, &eax, &ebx, &ecx, &edx)) return true;
+  const unsigned family = (eax >> 8 & 0xf) + (eax >> 20 & 0xff), series = eax >> 16 & 0xf;  // model / 16
+  return family != 0x19 && !(family == 0x1a && (series == 2 || series == 6));
+#else
+  return true;
+#endif
+}
+
+bool whole_vectors_from_environment() {
+  const char* set = std::getenv("LADARTS_WHOLE_VECTORS");
+  if (!set || !*set) return machine_has_whole_vectors();
+  const std::string_view value = set;
+  require(value == "0" || value == "1", "[isa] LADARTS_WHOLE_VECTORS={} is unknown; use 0 or 1", value);
+  return value == "1";
+}
+
 }  // namespace
 
 const char* to_string(CpuIsa isa) {
@@ -65,6 +90,11 @@ CpuIsa current_cpu_isa() {
 void set_cpu_isa(CpuIsa isa) {
   require(isa <= best_cpu_isa(), "[isa] this machine supports {} at most", to_string(best_cpu_isa()));
   chosen_isa() = isa;
+}
+
+bool whole_vectors() {
+  static const bool whole = whole_vectors_from_environment();
+  return whole;
 }
 
 void register_cpu_kernel(std::type_index op, CpuIsa isa, Kernel kernel) {

@@ -10,7 +10,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 export BUILD=${BUILD:-build} PEER_PYTHON=${PEER_PYTHON:-python3}
 [ -x "$BUILD/ladarts" ] && [ -x "$BUILD/benchmarks/mlp_fit_bench" ] ||
-  { echo "bench_peers: $BUILD holds no program: build it first (scripts/build.sh)" >&2; exit 1; }
+  { echo "bench_peers: $BUILD holds no program: build it first (scripts/build.sh --tests)" >&2; exit 1; }
 "$PEER_PYTHON" -c 'import torch' 2>/dev/null ||
   { echo "bench_peers: $PEER_PYTHON has no PyTorch; set PEER_PYTHON to one that has" >&2; exit 1; }
 exec "$PEER_PYTHON" benchmarks/peers/compare.py "$@"

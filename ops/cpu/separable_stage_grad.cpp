@@ -83,19 +83,19 @@ void gradient_tile(const Context& k, int branch, int64_t n, float* g) {
 }
 
 // d_u (+)= what the padded plane h of gradients gives through the kernel.
-template <int K, int D, bool add>
+template <int L, int K, int D, bool add>
 void input_gradient(bool stride_one, const float* h, const float* taps, float* d_u, const SeparablePlan& p,
                     FetchAhead& ahead) {
   if (stride_one) {
-    depthwise_plane<K, D, 1, true, add>({h, p.g_pitch}, taps, d_u + kHalo * p.pitch + kHalo, p.pitch, p.out_h,
+    depthwise_plane<L, K, D, 1, true, add>({h, p.g_pitch}, taps, d_u + kHalo * p.pitch + kHalo, p.pitch, p.out_h,
                                         p.width, ahead);
   } else {
-    depthwise_input_stride2<K, D, add>({h + kHalo * p.g_pitch + kHalo, p.g_pitch}, taps, d_u, p.pitch, p.half,
+    depthwise_input_stride2<L, K, D, add>({h + kHalo * p.g_pitch + kHalo, p.g_pitch}, taps, d_u, p.pitch, p.half,
                                        p.in_h, p.width, ahead);
   }
 }
 
-template <int K, int D>
+template <int L, int K, int D>
 void branch_planes(const Context& k, int branch, Scratch s, float* d_depthwise, bool recompute,
                    InputGradient mode, FetchAhead& ahead) {
   const SeparablePlan& p = k.p;
@@ -107,9 +107,9 @@ void branch_planes(const Context& k, int branch, Scratch s, float* d_depthwise, 
     if (recompute) {
       float* t = s.t + ptrdiff_t(c) * p.tile_stride;
       if (one) {
-        depthwise_plane<K, D, 1, false, false>(u, taps, t, p.width, p.out_h, p.width, ahead);
+        depthwise_plane<L, K, D, 1, false, false>(u, taps, t, p.width, p.out_h, p.width, ahead);
       } else {
-        depthwise_plane<K, D, 2, false, false>(u, taps, t, p.width, p.out_h, p.width, ahead);
+        depthwise_plane<L, K, D, 2, false, false>(u, taps, t, p.width, p.out_h, p.width, ahead);
       }
       continue;
     }
@@ -117,16 +117,16 @@ void branch_planes(const Context& k, int branch, Scratch s, float* d_depthwise, 
     const Plane inner{h + kHalo * p.g_pitch + kHalo, p.g_pitch};
     if (d_depthwise) {
       if (one) {
-        depthwise_weight_plane<K, D, 1>(u, inner, d_depthwise + c * K * K, p.out_h, p.width);
+        depthwise_weight_plane<L, K, D, 1>(u, inner, d_depthwise + c * K * K, p.out_h, p.width);
       } else {
-        depthwise_weight_plane<K, D, 2>(u, inner, d_depthwise + c * K * K, p.out_h, p.width);
+        depthwise_weight_plane<L, K, D, 2>(u, inner, d_depthwise + c * K * K, p.out_h, p.width);
       }
     }
     float* d_u = s.d_u + ptrdiff_t(c) * p.plane;
     if (mode == InputGradient::overwrite) {
-      input_gradient<K, D, false>(one, h, taps, d_u, p, ahead);
+      input_gradient<L, K, D, false>(one, h, taps, d_u, p, ahead);
     } else if (mode == InputGradient::add) {
-      input_gradient<K, D, true>(one, h, taps, d_u, p, ahead);
+      input_gradient<L, K, D, true>(one, h, taps, d_u, p, ahead);
     }
   }
 }
@@ -134,15 +134,17 @@ void branch_planes(const Context& k, int branch, Scratch s, float* d_depthwise, 
 void run_planes(const Context& k, int branch, Scratch s, float* d_depthwise, bool recompute,
                 InputGradient mode, FetchAhead& ahead) {
   const SeparableStage::Branch& b = k.op.forward.branches[size_t(branch)];
-  if (b.kernel == 3 && b.dilation == 1) {
-    branch_planes<3, 1>(k, branch, s, d_depthwise, recompute, mode, ahead);
-  } else if (b.kernel == 3) {
-    branch_planes<3, 2>(k, branch, s, d_depthwise, recompute, mode, ahead);
-  } else if (b.dilation == 1) {
-    branch_planes<5, 1>(k, branch, s, d_depthwise, recompute, mode, ahead);
-  } else {
-    branch_planes<5, 2>(k, branch, s, d_depthwise, recompute, mode, ahead);
-  }
+  with_tile_lanes(k.p.width, [&](auto l) {
+    if (b.kernel == 3 && b.dilation == 1) {
+      branch_planes<l(), 3, 1>(k, branch, s, d_depthwise, recompute, mode, ahead);
+    } else if (b.kernel == 3) {
+      branch_planes<l(), 3, 2>(k, branch, s, d_depthwise, recompute, mode, ahead);
+    } else if (b.dilation == 1) {
+      branch_planes<l(), 5, 1>(k, branch, s, d_depthwise, recompute, mode, ahead);
+    } else {
+      branch_planes<l(), 5, 2>(k, branch, s, d_depthwise, recompute, mode, ahead);
+    }
+  });
 }
 
 // One branch of one image; `sums` are its partial weight gradients, depthwise before pointwise.

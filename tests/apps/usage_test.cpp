@@ -160,4 +160,14 @@ TEST_CASE("info follows LADARTS_ISA and refuses what it does not know", "[apps]"
   const ProgramResult unknown = run_program("/usr/bin/env", {"LADARTS_ISA=mmx", LADARTS_PROGRAM, "info"});
   CHECK(unknown.code == 1);
   CHECK_THAT(unknown.err, ContainsSubstring("avx2"));
+
+  for (const char* whole : {"0", "1"}) {
+    const ProgramResult said = run_program(
+        "/usr/bin/env", {std::string("LADARTS_WHOLE_VECTORS=") + whole, LADARTS_PROGRAM, "info", "--json"});
+    CHECK(said.json()["isa"]["whole_vectors"] == (*whole == '1'));
+  }
+  const ProgramResult half =
+      run_program("/usr/bin/env", {"LADARTS_WHOLE_VECTORS=half", LADARTS_PROGRAM, "info"});
+  CHECK(half.code == 1);
+  CHECK_THAT(half.err, ContainsSubstring("LADARTS_WHOLE_VECTORS=half"));
 }
