@@ -168,9 +168,9 @@ class InfoCommand : public Command {
            text_of(counter["readable"].get<bool>() ? counter["counter"] : counter["missing"]));
     line("cores", fmt::format("{}", r["cores"].get<int>()));
     line("threads", fmt::format("{}", r["threads"].get<int>()));
-    line("instruction set",
-         fmt::format("{} (best of this machine: {}; vectors of 64 bytes are executed {})", text_of(r["isa"]["used"]),
-                     text_of(r["isa"]["best"]), r["isa"]["whole_vectors"].get<bool>() ? "whole" : "in halves"));
+    line("instruction set", fmt::format("{} (best of this machine: {}; vectors of 64 bytes are executed {})",
+                                        text_of(r["isa"]["used"]), text_of(r["isa"]["best"]),
+                                        r["isa"]["whole_vectors"].get<bool>() ? "whole" : "in halves"));
     line("memory", gibibytes(r["memory_bytes"]["available"]) + " available of " +
                        gibibytes(r["memory_bytes"]["machine"]));
     line("operating system", text_of(r["operating_system"]));

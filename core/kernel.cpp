@@ -45,8 +45,9 @@ CpuIsa isa_from_environment() {
   fail("[isa] LADARTS_ISA={} is unknown; use baseline, avx2 or avx512", name);
 }
 
-// CPUID has a flag for it, AMD's FP512, but virtual machines tend to hide that: by families and models. 19h is
-// Zen 4; of Zen 5, 1Ah, models 20h to 2Fh and 60h to 6Fh (Strix Point, Krackan Point) have the halved units.
+// CPUID has a flag for it, AMD's FP512, but virtual machines tend to hide that: by families and models. 19h
+// is Zen 4; of Zen 5, 1Ah, models 20h to 2Fh and 60h to 6Fh (Strix Point, Krackan Point) have the halved
+// units.
 bool machine_has_whole_vectors() {
 #if defined(__x86_64__)
   unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;

@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "core/philox.h"
 #include "core/program.h"
+#include "core/thread_pool.h"
 #include "ops/schedule.h"
 #include "predictor/additive.h"
 #include "predictor/mlp_fit_step.h"
@@ -54,7 +55,7 @@ class MlpTrainer {
   std::optional<MlpFitStep> step_;
   std::optional<Program> check_;
   std::vector<double> row_weights_;  // of each row's error, mean 1; empty: all count the same
-  std::vector<float> feature_rows_, cost_rows_, weight_rows_;
+  std::vector<float> feature_rows_, cost_rows_, weight_rows_;  // of a batch, on the host
 };
 
 MlpTrainer::MlpTrainer(MlpRegressor& model, const Dataset& data, const MlpOptions& options)
@@ -131,16 +132,27 @@ void MlpTrainer::record_check() {
 
 // Copies the rows rows[begin ...] to the device, as many as `batch` holds.
 void MlpTrainer::gather(const std::vector<int64_t>& rows, int64_t begin, const MlpFitStep::Batch& batch) {
-  feature_rows_.clear();
+  const int64_t count = batch.costs.shape()[0], columns = data_.features.columns;
+  const bool direct = device().kind == DeviceKind::cpu;
+  if (!direct) feature_rows_.resize(size_t(count * columns));
+  float* const to = direct ? reinterpret_cast<float*>(batch.features.data()) : feature_rows_.data();
+  ThreadPool& threads = pool() ? *pool() : ThreadPool::global();
+  constexpr int64_t kTaskRows = 64;
+  threads.parallel_for((count + kTaskRows - 1) / kTaskRows, [&](int64_t task, int) {
+    const int64_t end = std::min(count, (task + 1) * kTaskRows);
+    for (int64_t i = task * kTaskRows; i < end; ++i) {
+      const std::span<const float> row = data_.features.row(rows[size_t(begin + i)]);
+      std::copy(row.begin(), row.end(), to + i * columns);
+    }
+  });
+  if (!direct) batch.features.upload(std::span<const float>(feature_rows_));
+
   cost_rows_.clear();
   weight_rows_.clear();
-  for (int64_t i = begin; i < begin + batch.costs.shape()[0]; ++i) {
-    const std::span<const float> row = data_.features.row(rows[size_t(i)]);
-    feature_rows_.insert(feature_rows_.end(), row.begin(), row.end());
+  for (int64_t i = begin; i < begin + count; ++i) {
     cost_rows_.push_back(float(data_.costs[size_t(rows[size_t(i)])]));
     if (!row_weights_.empty()) weight_rows_.push_back(float(row_weights_[size_t(rows[size_t(i)])]));
   }
-  batch.features.upload(std::span<const float>(feature_rows_));
   batch.costs.upload(std::span<const float>(cost_rows_));
   if (!row_weights_.empty()) batch.weights.upload(std::span<const float>(weight_rows_));
 }

@@ -13,7 +13,8 @@ namespace {
 
 // Tasks of a matrix product: blocks of its result, enough rows or columns each to reuse what they read.
 constexpr int64_t kTaskRows = 48, kTaskOutputs = 48;
-constexpr int64_t kSparseRows = 4;  // of x; a task where x is mostly zero
+constexpr int64_t kSparseRows = 4;    // of x; a task where x is mostly zero
+constexpr int64_t kSparseBlocks = 4;  // of kLanes features; a task of its weights' gradient
 
 // What is not zero of an operand. An encoding of an architecture is mostly zero: a third of the work on the
 // predictor's weights; what ReLU gives, and lets through of a gradient, half.
@@ -222,19 +223,32 @@ void forward_sparse(const KernelArgs& a) {
   });
 }
 
-// d_w of x's entries that are not zero: d_w^T by blocks of features, each then transposed.
+// d_w of x's entries that are not zero: d_w^T by blocks of features, each then transposed. Rows of d_y that
+// fill half the second cache serve all blocks of a task before the next ones do.
 void grad_weight_sparse(const KernelArgs& a) {
+  constexpr int64_t kNearFloats = 64 * 1024;
   const int64_t batch = a.in_shape(0)[0], outputs = a.in_shape(0)[1], features = a.in_shape(1)[1];
+  const int64_t near = std::max<int64_t>(1, kNearFloats / outputs);
   const float *d_y = a.in(0), *x = a.in(1);
-  a.pool->parallel_for((features + kLanes - 1) / kLanes, [&](int64_t task, int) {
-    const int64_t first = task * kLanes, count = std::min<int64_t>(kLanes, features - first);
-    float* const d_w_t = reinterpret_cast<float*>(a.workspace) + first * outputs;
-    std::memset(d_w_t, 0, size_t(count * outputs) * sizeof(float));
-    for (int64_t n = 0; n < batch; ++n)
-      for (int64_t f = 0; f < count; ++f)
-        if (const float v = x[n * features + first + f]; v != 0.f)
-          add_scaled(d_w_t + f * outputs, v, d_y + n * outputs, outputs);
-    transpose<true>(d_w_t, outputs, count, outputs, a.out(0) + first, features);
+  float* const d_w_t = reinterpret_cast<float*>(a.workspace);
+  const Blocks tasks((features + kLanes - 1) / kLanes, kSparseBlocks);
+  a.pool->parallel_for(tasks.count, [&](int64_t task, int) {
+    const int64_t begin = tasks.begin(task) * kLanes,
+                  end = std::min(tasks.begin(task + 1) * kLanes, features);
+    std::memset(d_w_t + begin * outputs, 0, size_t((end - begin) * outputs) * sizeof(float));
+    for (int64_t n0 = 0; n0 < batch; n0 += near)
+      for (int64_t first = begin; first < end; first += kLanes)
+        for (int64_t n = n0; n < std::min(n0 + near, batch); ++n) {
+          const float* row = x + n * features + first;
+          uint64_t others = bits_of_others(row, std::min<int64_t>(kLanes, end - first));
+          for (; others != 0; others &= others - 1) {
+            const int f = __builtin_ctzll(others);
+            add_scaled(d_w_t + (first + f) * outputs, row[f], d_y + n * outputs, outputs);
+          }
+        }
+    for (int64_t first = begin; first < end; first += kLanes)
+      transpose<true>(d_w_t + first * outputs, outputs, std::min<int64_t>(kLanes, end - first), outputs,
+                      a.out(0) + first, features);
   });
 }
 

@@ -87,11 +87,11 @@ template <int L, int K, int D, bool add>
 void input_gradient(bool stride_one, const float* h, const float* taps, float* d_u, const SeparablePlan& p,
                     FetchAhead& ahead) {
   if (stride_one) {
-    depthwise_plane<L, K, D, 1, true, add>({h, p.g_pitch}, taps, d_u + kHalo * p.pitch + kHalo, p.pitch, p.out_h,
-                                        p.width, ahead);
+    depthwise_plane<L, K, D, 1, true, add>({h, p.g_pitch}, taps, d_u + kHalo * p.pitch + kHalo, p.pitch,
+                                           p.out_h, p.width, ahead);
   } else {
-    depthwise_input_stride2<L, K, D, add>({h + kHalo * p.g_pitch + kHalo, p.g_pitch}, taps, d_u, p.pitch, p.half,
-                                       p.in_h, p.width, ahead);
+    depthwise_input_stride2<L, K, D, add>({h + kHalo * p.g_pitch + kHalo, p.g_pitch}, taps, d_u, p.pitch,
+                                          p.half, p.in_h, p.width, ahead);
   }
 }
 

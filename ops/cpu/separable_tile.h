@@ -32,8 +32,8 @@ constexpr int kHalo = SeparablePlan::kHalo;
 // Tiles' rows are whole vectors of so many floats.
 constexpr int kTileLanes = kLanes < 8 ? kLanes : 8;
 
-// The vectors for rows of `width` pixels. Windows start anywhere, and every misaligned load of 16 lanes crosses
-// a cache line: where such vectors are executed in halves (Zen 4) that costs more than they gain.
+// The vectors for rows of `width` pixels. Windows start anywhere, and every misaligned load of 16 lanes
+// crosses a cache line: where such vectors are executed in halves (Zen 4) that costs more than they gain.
 inline int tile_lanes(int width) {
   return kLanes > kTileLanes && width % kLanes == 0 && whole_vectors() ? kLanes : kTileLanes;
 }
@@ -156,7 +156,8 @@ __attribute__((noinline)) void depthwise_rest(Plane x, const float* w, float* y,
     depthwise_rows<L, K, D, S, 4 / D, D, turned, add>(x, w, y, y_pitch, row, columns, ahead);
   for (; row + 2 <= rows; row += 2)
     depthwise_rows<L, K, D, S, 2 / D, D, turned, add>(x, w, y, y_pitch, row, columns, ahead);
-  for (; row < rows; ++row) depthwise_rows<L, K, D, S, 1, 1, turned, add>(x, w, y, y_pitch, row, columns, ahead);
+  for (; row < rows; ++row)
+    depthwise_rows<L, K, D, S, 1, 1, turned, add>(x, w, y, y_pitch, row, columns, ahead);
 }
 
 constexpr int kRowGroup = 8;
@@ -292,8 +293,7 @@ LADARTS_INLINE void gather_rows_stride2(Plane g, const float* w, float* d_x, ptr
           });
         });
     });
-    walk_rows<R>(d_x + j, out_step,
-                 [&](int i, float* at) LADARTS_INLINE_LAMBDA { store<L>(at, sum[i]); });
+    walk_rows<R>(d_x + j, out_step, [&](int i, float* at) LADARTS_INLINE_LAMBDA { store<L>(at, sum[i]); });
   }
 }
 
@@ -303,7 +303,7 @@ void gather_plane_stride2(Plane g, const float* w, float* d_x, ptrdiff_t pitch, 
   auto groups = [&](auto r) {
     for (; row + 2 * (r - 1) < kHalo + rows; row += 2 * r)
       gather_rows_stride2<L, K, D, add, row_parity, column_parity, r>(g, w, d_x + row * pitch, pitch, row,
-                                                                   columns);
+                                                                      columns);
   };
   groups(std::integral_constant<int, 8>());
   groups(std::integral_constant<int, 4>());
