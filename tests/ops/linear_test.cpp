@@ -82,6 +82,7 @@ TEST_CASE("linear: inputs that are mostly zero, like encoded architectures", "[o
     check_linear(21, 30, 48, bias, true);
     check_linear(19, 35, 20, bias, true);
   }
+  check_linear(140, 70, 512, false, true);  // more rows of d_y than the weights' gradient takes at a time
 }
 
 TEST_CASE("linear: half of the input and of the output's gradient is zero, as around ReLU", "[ops][linear]") {
