@@ -9,6 +9,7 @@
 #include "apps/measuring_options.h"
 #include "core/progress.h"
 #include "nas/noise_floor.h"
+#include "predictor/row_noise.h"
 
 namespace ladarts {
 
@@ -68,6 +69,7 @@ void add_summary(Json& result, const MeasuringSummary& s) {
   result["failed"] = s.failed;
   result["noisy"] = s.noisy;
   result["slowed"] = s.slowed;
+  result["again"] = s.again;
   result["drift"] = s.drift;
   result["seconds"] = s.seconds;
   result["setup_seconds"] = s.setup_seconds;
@@ -82,9 +84,14 @@ std::string text_of_trouble(const Json& r) {
   std::string out;
   if (drift != 0) out += fmt::format("; drift of the machine {:+.1f}%", 100 * drift);
   if (noisy > 0) out += fmt::format("; {} noisy: disturbed runs had to be counted", with_separators(noisy));
+  if (const auto again = r["again"].get<int64_t>(); again > 0)
+    out += fmt::format("; {} measured again: the machine had been slow", with_separators(again));
   if (slowed > 0)
-    out += fmt::format("; {} measured on a machine more than {:.0f}% slower than at its best",
-                       with_separators(slowed), 100 * (kSlowed - 1));
+    out += fmt::format(
+        "; {} measured on a machine more than {:.0f}% slower than at its best: the same command measures "
+        "them "
+        "again when it is not",
+        with_separators(slowed), 100 * (kSlowed - 1));
   return out;
 }
 

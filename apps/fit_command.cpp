@@ -12,6 +12,7 @@
 #include "nas/architecture_measuring.h"
 #include "nas/encoding.h"
 #include "predictor/predictor_file.h"
+#include "predictor/row_noise.h"
 #include "predictor/units.h"
 
 namespace ladarts {
@@ -151,7 +152,8 @@ class FitCommand : public Command {
     const Device device = Device::parse(common.device);
     if (!from_.empty()) {
       const TransferResult fitted = fit_from(data, load_sources(space, device), options_, device);
-      save_predictor(out_, *fitted.model, {context, encoding_names(space), fitted.report});
+      save_predictor(out_, *fitted.model,
+                     {context, encoding_names(space), fitted.report, best_probe_ms(rows)});
       return describe("transfer", context, rows, fitted.report);
     }
     if (epochs_ > 0) {
@@ -167,7 +169,7 @@ class FitCommand : public Command {
     const FitResult fitted = fit_predictors(data, options_, device);
     progress.finish();
     const Regressor& chosen = fitted.model(model_);
-    save_predictor(out_, chosen, {context, encoding_names(space), fitted.report});
+    save_predictor(out_, chosen, {context, encoding_names(space), fitted.report, best_probe_ms(rows)});
     return describe(model_ == "auto" ? std::string(chosen.kind()) : model_, context, rows, fitted.report);
   }
 
@@ -243,7 +245,8 @@ class FitCommand : public Command {
     active_.campaign.prepare(space_, common);
     const Device device = Device::parse(common.device);
     const ActiveFit fitted = measure_and_fit(db_, active_, options_, load_sources(space, device), device);
-    save_predictor(out_, *fitted.model, {fitted.context, encoding_names(space), fitted.report});
+    save_predictor(out_, *fitted.model,
+                   {fitted.context, encoding_names(space), fitted.report, best_probe_ms(fitted.rows)});
     Json result = describe(std::string(fitted.model->kind()), fitted.context, fitted.rows, fitted.report);
     result["choice"] = fitted.choice;
     return result;

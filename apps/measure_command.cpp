@@ -8,6 +8,7 @@
 #include "apps/runner_measuring.h"
 #include "core/clock.h"
 #include "core/progress.h"
+#include "nas/latency_meter.h"
 #include "nas/sampler.h"
 
 namespace ladarts {
@@ -99,7 +100,17 @@ class MeasureCommand : public Command {
                                 ? fmt::format("last {} {}", cost_text(latest.median), context.unit)
                                 : "present");
     };
+    std::optional<Progress> again;
+    options_.again = [&](int64_t done, int64_t total) {
+      if (!again) {
+        progress.finish();
+        Progress::say(measuring_again_text(total));
+        again.emplace("again", total, ProgressOptions{.unit = "architecture"});
+      }
+      again->update(done);
+    };
     const MeasuringSummary s = measure_architectures(store, space, *meter, options_);
+    if (again) again->finish();
     progress.finish();
     if (s.interrupted)
       throw Interrupted(

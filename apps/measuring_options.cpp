@@ -63,14 +63,16 @@ void read_shard(const std::string& text, MeasuringOptions& options) {
 
 std::vector<Measurement> measure_in_turn(const std::string& metric, const LatencySetup& setup,
                                          std::span<const Genotype> genotypes, int rounds,
-                                         const std::string& title) {
+                                         const std::string& title, double known_probe_ms) {
   const std::string unit = metric_info(metric).unit;
   const bool exact = !is_latency(metric) && metric != "energy";
   Progress progress(title, int64_t(genotypes.size()) * (exact ? 1 : rounds), {.unit = "measurement"});
-  const auto rows =
-      measure_metric_in_turn(metric, setup, genotypes, rounds, [&](int64_t done, double latest) {
+  const auto rows = measure_metric_in_turn(
+      metric, setup, genotypes, rounds,
+      [&](int64_t done, double latest) {
         progress.update(done, fmt::format("last {} {}", cost_text(latest), unit));
-      });
+      },
+      known_probe_ms);
   if (!rows) throw Interrupted("interrupted; nothing was written");
   progress.finish();
   return *rows;

@@ -23,7 +23,7 @@ void read_shard(const std::string& text, MeasuringOptions& options);
 // As nas/meters.h has it, with progress on the terminal. Throws Interrupted.
 std::vector<Measurement> measure_in_turn(const std::string& metric, const LatencySetup& setup,
                                          std::span<const Genotype> genotypes, int rounds,
-                                         const std::string& title);
+                                         const std::string& title, double known_probe_ms = 0);
 
 // "measured_ms": names in JSON carry the unit.
 std::string with_unit(const std::string& name, const CostContext& context);

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <optional>
@@ -8,7 +9,9 @@
 #include "apps/network_options.h"
 #include "apps/search_gap.h"
 #include "nas/encoding.h"
+#include "nas/latency_meter.h"
 #include "nas/sampler.h"
+#include "predictor/conditions.h"
 #include "predictor/predictor_file.h"
 
 namespace ladarts {
@@ -82,7 +85,8 @@ class VerifyCommand : public Command {
     for (const Genotype& g : genotypes) features.append(encode(g, setup_.space));
     const std::vector<double> predicted = predictor.regressor->predict(features);
     const std::vector<Measurement> measured =
-        measure_in_turn(fitted.metric, setup_, genotypes, rounds_, "verify");
+        measure_in_turn(fitted.metric, setup_, genotypes, rounds_, "verify",
+                        predictor.context == context ? predictor.probe_ms : 0);
     Json result = describe(context, predictor, genotypes, predicted, measured);
     if (gap) {
       std::vector<double> medians;
@@ -114,6 +118,9 @@ class VerifyCommand : public Command {
           "\nmean relative error {}, Spearman {:.3f}, Kendall {:.3f}; when fitted, {} on held-out ones\n",
           percent(report["mean_relative_error"].get<double>(), 2), report["spearman"].get<double>(),
           report["kendall"].get<double>(), percent(r["fitted_error"].get<double>(), 2));
+    double slowdown = 0;
+    for (const Json& n : r["networks"]) slowdown = std::max(slowdown, n["slowdown"].get<double>());
+    out += slowed_text(slowdown);
     if (r.contains("search_gap")) out += "\n" + search_gap_text(r["search_gap"]);
     return out;
   }
@@ -151,6 +158,7 @@ class VerifyCommand : public Command {
                           {with_unit("measured", context), measured[i]},
                           {"relative_spread", rows[i].relative_spread},
                           {"noisy", rows[i].noisy},
+                          {"slowdown", conditions_of(rows[i].details).slowdown},
                           {"error", predicted[i] / measured[i] - 1}});
     }
     const ErrorReport report = error_report(predicted, measured);

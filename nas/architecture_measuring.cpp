@@ -105,6 +105,60 @@ void ArchitectureCampaign::sample(int64_t index, const std::string& remarks) {
   if (options_.progress) options_.progress(number, summary_.requested, row);
 }
 
+void ArchitectureCampaign::measure_slowed(std::span<const int64_t> indices) {
+  const double best = store_.best_probe_ms(context_);
+  std::map<int64_t, std::vector<Measurement>> samples;
+  for (const int64_t index : indices) samples[index];
+  for (const Measurement& row : store_.rows({.context = context_, .status = "ok", .seed = options_.seed}))
+    if (const auto at = samples.find(row.sample_index); at != samples.end()) at->second.push_back(row);
+  std::vector<int64_t> slowed;
+  for (const auto& [index, rows] : samples) {
+    const auto good = [&](const Measurement& m) { return !m.noisy && slowdown_against(m, best) <= kSlowed; };
+    if (std::any_of(rows.begin(), rows.end(), good)) {
+      mark_slowed(rows, best);
+    } else if (std::any_of(rows.begin(), rows.end(),
+                           [&](const Measurement& m) { return slowdown_against(m, best) > kSlowed; })) {
+      slowed.push_back(index);
+    }
+  }
+  summary_.slowed = int64_t(slowed.size());
+  if (slowed.empty()) return;
+  if (options_.again) options_.again(0, int64_t(slowed.size()));
+  if (!meter_.at_full_speed()) return;
+  constexpr int kMostInVain = 3;  // one after the other: the machine is slow again
+  int in_vain = 0;
+  for (size_t i = 0; i < slowed.size() && in_vain < kMostInVain; ++i) {
+    if (summary_.interrupted || (summary_.interrupted = ladarts::interrupted())) return;
+    try {
+      in_vain = measure_again(slowed[i], best) ? 0 : in_vain + 1;
+    } catch (const MeasuringStopped&) {
+      summary_.interrupted = true;
+    }
+    if (options_.again) options_.again(int64_t(i) + 1, int64_t(slowed.size()));
+  }
+}
+
+// Whether the machine was at full speed for it.
+bool ArchitectureCampaign::measure_again(int64_t index, double best_probe_ms) {
+  Measurement row = measure_row(sampler_.at(uint64_t(index)), index, "{}");
+  if (row.status != "ok" || row.noisy || slowdown_against(row, best_probe_ms) > kSlowed) return false;
+  const auto before = store_.rows({.context = context_, .architecture = row.architecture, .status = "ok"});
+  for (const Measurement& m : before) row.replica = std::max(row.replica, m.replica + 1);
+  store_.insert(row);
+  mark_slowed(before, best_probe_ms);
+  --summary_.slowed;
+  ++summary_.again;
+  return true;
+}
+
+void ArchitectureCampaign::mark_slowed(std::span<const Measurement> rows, double best_probe_ms) {
+  for (const Measurement& m : rows) {
+    const double slowdown = slowdown_against(m, best_probe_ms);
+    if (m.noisy || slowdown <= kSlowed) continue;
+    store_.mark_noisy(m.id, with_conditions(m.details, {.probe_ms = best_probe_ms, .slowdown = slowdown}));
+  }
+}
+
 // Architectures that cannot run, for want of memory for example, are stored with the reason.
 Measurement ArchitectureCampaign::measure_row(const Genotype& genotype, int64_t index,
                                               const std::string& remarks) {
@@ -142,9 +196,13 @@ void ArchitectureCampaign::note_reference(const Measurement& row) {
 }
 
 void ArchitectureCampaign::find_noise_floor(MeasuringSummary& summary) const {
-  std::vector<double> medians;
-  for (const Measurement& m : store_.rows({.context = context_, .architecture = reference_, .status = "ok"}))
+  std::vector<double> medians, quiet;
+  for (const Measurement& m :
+       store_.rows({.context = context_, .architecture = reference_, .status = "ok"})) {
     medians.push_back(m.median);
+    if (!m.noisy) quiet.push_back(m.median);
+  }
+  if (quiet.size() >= 3) medians = quiet;
   summary.replicas = int64_t(medians.size());
   if (medians.size() >= 3) summary.noise_floor = summarise_times(medians).relative_spread;
 }
@@ -166,6 +224,7 @@ MeasuringSummary measure_architectures(MeasurementStore& store, const SearchSpac
   require(!indices.empty(), "[measure] shard {} of {} holds none of {} samples", options.shard + 1,
           options.shards, options.count);
   campaign.measure(indices);
+  if (!campaign.interrupted()) campaign.measure_slowed(indices);
   return campaign.summary();
 }
 

@@ -29,9 +29,9 @@ struct MeasuringOptions {
   int reference_every = 40;
   // Called after each sample, present ones included.
   std::function<void(int64_t done, int64_t total, const Measurement& latest)> progress = {};
+  // Called with 0 before rows of a slowed machine are measured again, and after each of them.
+  std::function<void(int64_t done, int64_t total)> again = {};
 };
-
-inline constexpr double kSlowed = 1.12;
 
 struct MeasuringSummary {
   int64_t requested = 0;  // in this shard
@@ -43,14 +43,16 @@ struct MeasuringSummary {
   double seconds = 0;
   double setup_seconds = 0;  // of these, before measuring proper
   double median_spread = 0;  // median over the new ones of the relative spread of single runs
-  // 1.4826 * median absolute deviation / median over all replicas of the first architecture; 0 for fewer
-  // than 3.
+  // 1.4826 * median absolute deviation / median over the replicas of the first architecture, without noisy
+  // ones where 3 others are there; 0 for fewer than 3.
   double noise_floor = 0;
   int64_t replicas = 0;
   // How much the first architecture's cost changed from this run's beginning to its end, relative: the median
   // slope (Theil-Sen) of its measurements over time. 0 for fewer than 3.
   double drift = 0;
-  int64_t slowed = 0;  // new, on a machine kSlowed times slower than the best that is known of it
+  // New, on a machine kSlowed times slower than the best that was known of it; after measure_slowed() all
+  // that have only rows of a machine slower than is known now, and those of them that were measured again.
+  int64_t slowed = 0, again = 0;
 };
 
 // One run of a campaign, in as many parts as the caller likes. What it refers to must outlive it.
@@ -62,6 +64,10 @@ class ArchitectureCampaign {
   // Measures these samples of the sampler and stores each as it is done, with `remarks` (a JSON object) among
   // its details; those in the store are skipped. Stops early once interrupted().
   void measure(std::span<const int64_t> indices, const std::string& remarks = "{}");
+  // Of these samples, measures those again that were measured on a machine which turned out to be slowed, if
+  // it is at full speed now: a machine that is slow for minutes is known as such only afterwards. Where an
+  // architecture has another row, its slowed ones are marked noisy.
+  void measure_slowed(std::span<const int64_t> indices);
   const ArchitectureSampler& sampler() const { return sampler_; }
   bool has(const std::string& architecture) const { return present_.count(architecture) > 0; }
   bool interrupted() const { return summary_.interrupted; }
@@ -69,6 +75,8 @@ class ArchitectureCampaign {
 
  private:
   void sample(int64_t index, const std::string& remarks);
+  bool measure_again(int64_t index, double best_probe_ms);
+  void mark_slowed(std::span<const Measurement> rows, double best_probe_ms);
   Measurement measure_row(const Genotype& genotype, int64_t index, const std::string& remarks);
   void fail_row(Measurement& row, const std::string& reason);
   bool takes_replicas() const { return options_.reference_every > 0 && !meter_.deterministic(); }

@@ -22,6 +22,9 @@ class ArchitectureMeter {
   virtual void measure(const Genotype& genotype, Measurement& row) = 0;
   // Whether measuring again gives the same cost to the last bit. The campaign takes no replicas then.
   virtual bool deterministic() const { return false; }
+  // Whether the machine is as fast as at the best known of it, or becomes so within the time that a meter
+  // waits for that. Only then are rows of a slowed machine measured again; no, where nothing can tell.
+  virtual bool at_full_speed() { return false; }
   // Seconds spent so far before measuring proper: recording, compiling, writing the model.
   virtual double setup_seconds() const { return 0; }
 };

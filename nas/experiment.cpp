@@ -1,6 +1,7 @@
 #include "nas/experiment.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "core/error.h"
 #include "core/interrupt.h"
@@ -8,10 +9,12 @@
 #include "nas/architecture_measuring.h"
 #include "nas/data/cifar.h"
 #include "nas/encoding.h"
+#include "nas/latency_meter.h"
 #include "nas/meters.h"
 #include "nas/noise_floor.h"
 #include "nas/run_folder.h"
 #include "nas/sampler.h"
+#include "predictor/conditions.h"
 #include "predictor/measurement_store.h"
 
 namespace ladarts {
@@ -123,7 +126,7 @@ class ExperimentRun {
   Images images_;
   std::vector<Measurement> rows_;
   CostContext context_;
-  double median_cost_ = 0;
+  double median_cost_ = 0, probe_ms_ = 0;
   std::optional<Predictor> predictor_;
   Json fit_report_, verified_;
   std::vector<Json> searched_, trained_;
@@ -144,16 +147,28 @@ void ExperimentRun::measure() {
     options.progress = [&](int64_t done, int64_t, const Measurement& latest) {
       progress.update(done, fmt::format("last {:.4g} {}", latest.median, context_.unit));
     };
+    std::optional<Progress> again;
+    options.again = [&](int64_t done, int64_t total) {
+      if (!again) {
+        progress.finish();
+        say(measuring_again_text(total));
+        again.emplace("again", total, ProgressOptions{.unit = "architecture"});
+      }
+      again->update(done);
+    };
     const MeasuringSummary summary = measure_architectures(store, e_.space, *meter, options);
     if (summary.interrupted) throw Stopped{};
     return {{"architectures", summary.measured + summary.present},
             {"failed", summary.failed},
             {"noisy", summary.noisy},
+            {"slowed", summary.slowed},
+            {"again", summary.again},
             {"seconds", summary.seconds},
             {"noise_floor", summary.noise_floor},
             {"drift", summary.drift},
             {"machine", machine}};
   });
+  probe_ms_ = store.best_probe_ms(context_);
   MeasurementFilter filter;
   filter.context = context_;
   filter.seed = e_.seed;
@@ -184,7 +199,7 @@ void ExperimentRun::fit() {
     };
     const FitResult fitted = fit_predictors(data, options, e_.device);
     save_predictor(run_.file("predictor.safetensors"), fitted.model(e_.model),
-                   {context_, encoding_names(e_.space), fitted.report});
+                   {context_, encoding_names(e_.space), fitted.report, probe_ms_});
     return Json::parse(nlohmann::json(fitted.report).dump());
   });
   predictor_ = load_predictor(run_.file("predictor.safetensors"),
@@ -226,16 +241,19 @@ void ExperimentRun::verify() {
       genotypes.push_back(parse_genotype(found.at("genotype").get<std::string>(), e_.space));
     Progress progress("verify", int64_t(genotypes.size()) * kVerifyRounds, {.unit = "measurement"});
     const auto rows = measure_metric_in_turn(
-        e_.metric, measured_setup(), genotypes, kVerifyRounds, [&](int64_t done, double latest) {
+        e_.metric, measured_setup(), genotypes, kVerifyRounds,
+        [&](int64_t done, double latest) {
           progress.update(done, fmt::format("last {:.4g} {}", latest, context_.unit));
-        });
+        },
+        probe_ms_);
     if (!rows) throw Stopped{};
     Json result = Json::array();
     for (const Measurement& row : *rows)
       result.push_back({{measured_key(), row.median},
                         {"relative_spread", row.relative_spread},
                         {"rounds", row.repeats},
-                        {"noisy", row.noisy}});
+                        {"noisy", row.noisy},
+                        {"slowdown", conditions_of(row.details).slowdown}});
     return result;
   });
 }
@@ -252,6 +270,7 @@ Json ExperimentRun::describe(size_t i) const {
           {"predicted_" + context_.unit, predicted},
           {measured_key(), measured},
           {"measured_relative_spread", verified_[i].at("relative_spread")},
+          {"measured_slowdown", verified_[i].value("slowdown", 0.0)},
           {"prediction_error", predicted / measured - 1},
           {"parameters", trained_[i].at("parameters")},
           {"multiply_accumulates", trained_[i].at("multiply_accumulates")},
@@ -288,7 +307,10 @@ std::string experiment_table(const Json& result) {
         n.at("predicted_" + unit).get<double>(), n.at("measured_" + unit).get<double>(),
         100 * n.at("prediction_error").get<double>(), n.at("parameters").get<double>() / 1e6,
         n.at("multiply_accumulates").get<double>() / 1e6, 100 * n.at("test_accuracy").get<double>());
-  return text;
+  double slowdown = 0;
+  for (const Json& n : result.at("networks"))
+    slowdown = std::max(slowdown, n.value("measured_slowdown", 0.0));
+  return text + slowed_text(slowdown);
 }
 
 }  // namespace ladarts

@@ -1,12 +1,17 @@
 #include "nas/latency_meter.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
+#include <thread>
+
+#include <fmt/format.h>
 
 #include "core/clock.h"
 #include "core/error.h"
 #include "core/interrupt.h"
 #include "predictor/machine.h"
+#include "predictor/row_noise.h"
 
 namespace ladarts {
 
@@ -63,6 +68,18 @@ Timing LatencyTimer::time(InferenceNetwork& network) {
   return timing;
 }
 
+bool LatencyTimer::at_full_speed() {
+  if (!probe_) return false;
+  constexpr int kProbes = 20;
+  constexpr std::chrono::milliseconds kPause(100);
+  for (const Stopwatch watch;; std::this_thread::sleep_for(kPause)) {
+    double least = probe_->slowdown_of_best();
+    for (int i = 1; i < kProbes; ++i) least = std::min(least, probe_->slowdown_of_best());
+    if (least < kSlowed) return true;
+    if (interrupted() || watch.seconds() > setup_.measure.patience_s) return false;
+  }
+}
+
 LatencyMeter::LatencyMeter(const LatencySetup& setup, double known_probe_ms)
     : setup_(setup), context_(latency_context(setup)), timer_(setup_, known_probe_ms) {}
 
@@ -87,22 +104,24 @@ void set_timing(Measurement& row, const Timing& timing) {
 
 std::optional<std::vector<Timing>> measure_in_turn(
     const LatencySetup& setup, std::span<const Genotype> genotypes, int rounds,
-    const std::function<void(int64_t done, double latest_ms)>& progress) {
+    const std::function<void(int64_t done, double latest_ms)>& progress, double known_probe_ms) {
   std::vector<std::unique_ptr<InferenceNetwork>> networks;
   for (const Genotype& genotype : genotypes)
     networks.push_back(std::make_unique<InferenceNetwork>(setup, genotype));
   struct Rounds {
-    std::vector<double> medians;
+    std::vector<double> medians, slowdowns;
     int disturbed = 0, noisy = 0;
   };
   std::vector<Rounds> found(networks.size());
-  LatencyTimer timer(setup);
+  LatencyTimer timer(setup, known_probe_ms);
+  if (known_probe_ms > 0) timer.at_full_speed();
   int64_t done = 0;
   for (int round = 0; round < rounds; ++round)
     for (size_t i = 0; i < networks.size(); ++i) {
       if (interrupted()) return std::nullopt;
       const Timing t = timer.time(*networks[i]);
       found[i].medians.push_back(t.median_ms);
+      found[i].slowdowns.push_back(timer.conditions().slowdown);
       found[i].disturbed += t.disturbed_runs;
       found[i].noisy += t.noisy;
       if (progress) progress(++done, t.median_ms);
@@ -111,10 +130,28 @@ std::optional<std::vector<Timing>> measure_in_turn(
   for (const Rounds& r : found) {
     Timing t = summarise_times(r.medians);
     t.disturbed_runs = r.disturbed;
+    t.slowdown = summarise_times(r.slowdowns).median_ms;
     t.noisy = 2 * r.noisy > rounds;  // so the median round is one of them
     timings.push_back(t);
   }
   return timings;
+}
+
+std::string slowed_text(double slowdown) {
+  if (slowdown <= kSlowed) return {};
+  return fmt::format(
+      "while these were measured, the machine was {:.2f} times slower than at its best known, which is what "
+      "the "
+      "predictor is for: close other programs, or measure them again later (ladarts verify)\n",
+      slowdown);
+}
+
+std::string measuring_again_text(int64_t architectures) {
+  return fmt::format(
+      "{} architectures were measured while the machine was slow, as is known only now: they are measured "
+      "again "
+      "once it is at full speed",
+      architectures);
 }
 
 }  // namespace ladarts

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "core/affinity.h"
@@ -33,6 +34,9 @@ class LatencyTimer {
   ~LatencyTimer();
 
   Timing time(InferenceNetwork& network);
+  // Waits until the machine is less than kSlowed times slower than at its best known, for the patience of the
+  // set-up at most; whether it is. False where there is no probe, and where interrupted().
+  bool at_full_speed();
   // What the machine was like around the latest timing.
   const Conditions& conditions() const { return conditions_; }
 
@@ -52,6 +56,7 @@ class LatencyMeter : public ArchitectureMeter {
   explicit LatencyMeter(const LatencySetup& setup, double known_probe_ms = 0);
   CostContext context() const override { return context_; }
   void measure(const Genotype& genotype, Measurement& row) override;
+  bool at_full_speed() override { return timer_.at_full_speed(); }
   double setup_seconds() const override { return setup_seconds_; }
 
  private:
@@ -65,9 +70,15 @@ class LatencyMeter : public ArchitectureMeter {
 void set_timing(Measurement& row, const Timing& timing);
 
 // Times the networks in turn, `rounds` times, so that a machine that slows down or speeds up meets all alike.
-// Each result summarises the medians of its rounds. Empty where interrupted().
+// Each result summarises the medians of its rounds; its slowdown is against `known_probe_ms` (as for
+// LatencyTimer), and a machine slower than that is waited for before the first. Empty where interrupted().
 std::optional<std::vector<Timing>> measure_in_turn(
     const LatencySetup& setup, std::span<const Genotype> genotypes, int rounds,
-    const std::function<void(int64_t done, double latest_ms)>& progress = {});
+    const std::function<void(int64_t done, double latest_ms)>& progress = {}, double known_probe_ms = 0);
+
+// For people: what measurements on a machine so many times slower than at its best mean, or nothing where it
+// is not slowed; and that so many architectures are measured again.
+std::string slowed_text(double slowdown);
+std::string measuring_again_text(int64_t architectures);
 
 }  // namespace ladarts

@@ -105,14 +105,19 @@ std::unique_ptr<ArchitectureMeter> make_meter(const std::string& metric, const L
 
 std::optional<std::vector<Measurement>> measure_metric_in_turn(
     const std::string& metric, const LatencySetup& setup, std::span<const Genotype> genotypes, int rounds,
-    const std::function<void(int64_t done, double latest)>& progress) {
+    const std::function<void(int64_t done, double latest)>& progress, double known_probe_ms) {
   const CostContext context = metric_context(metric, setup);
   std::vector<Measurement> rows;
   for (const Genotype& g : genotypes) rows.push_back(new_row(context, architecture_text(g, setup.space)));
   if (is_latency(metric)) {
-    const auto timings = measure_in_turn(latency_setup(metric, setup), genotypes, rounds, progress);
+    const auto timings =
+        measure_in_turn(latency_setup(metric, setup), genotypes, rounds, progress, known_probe_ms);
     if (!timings) return std::nullopt;
-    for (size_t i = 0; i < rows.size(); ++i) set_timing(rows[i], (*timings)[i]);
+    for (size_t i = 0; i < rows.size(); ++i) {
+      const Timing& t = (*timings)[i];
+      set_timing(rows[i], t);
+      if (known_probe_ms > 0) rows[i].details = with_conditions(rows[i].details, {.slowdown = t.slowdown});
+    }
     return rows;
   }
   const auto meter = make_meter(metric, setup);

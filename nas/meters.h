@@ -77,9 +77,10 @@ CostContext metric_context(const std::string& metric, const LatencySetup& setup)
 
 // Measures the networks in turn, `rounds` times (once where the meter is deterministic): a row for each, with
 // the median and spread of its rounds. Latencies come from networks that stay prepared
-// (latency_meter.h). What cannot be measured throws Error. Empty where interrupted().
+// (latency_meter.h), and their details tell how slowed the machine was against `known_probe_ms`, where that
+// is given. What cannot be measured throws Error. Empty where interrupted().
 std::optional<std::vector<Measurement>> measure_metric_in_turn(
     const std::string& metric, const LatencySetup& setup, std::span<const Genotype> genotypes, int rounds,
-    const std::function<void(int64_t done, double latest)>& progress = {});
+    const std::function<void(int64_t done, double latest)>& progress = {}, double known_probe_ms = 0);
 
 }  // namespace ladarts

@@ -8,8 +8,8 @@
 
 #include "core/error.h"
 #include "core/interrupt.h"
-#include "nas/architecture_measuring.h"
 #include "nas/latency_meter.h"
+#include "predictor/row_noise.h"
 
 namespace ladarts {
 

@@ -7,7 +7,7 @@ namespace ladarts {
 
 // 0 or empty where unknown.
 struct Conditions {
-  std::string cores;  // that the threads were pinned to: "0,2"; empty: not pinned
+  std::string cores = {};  // that the threads were pinned to: "0,2"; empty: not pinned
   double clock_mhz = 0, clock_mhz_after = 0;
   double temperature_c = 0, temperature_c_after = 0;
   double probe_ms = 0;  // SpeedProbe's time at the best known of the machine...

@@ -152,6 +152,14 @@ int64_t MeasurementStore::remove(const MeasurementFilter& filter) {
   return removed;
 }
 
+void MeasurementStore::mark_noisy(int64_t id, const std::string& details) {
+  sqlite::Transaction transaction(*db_);
+  sqlite::Statement s(*db_, "UPDATE measurements SET noisy = 1, details = ? WHERE id = ?");
+  s.bind(0, details).bind(1, id);
+  s.step();
+  transaction.commit();
+}
+
 std::vector<Measurement> MeasurementStore::rows(const MeasurementFilter& filter) const {
   return rows(filter, RowOrder{});
 }

@@ -26,7 +26,7 @@ struct Measurement {
   // What identifies it: no two rows of a store agree in all of these.
   CostContext context;
   std::string architecture;  // key of the architecture, unique within its space
-  int replica = 0;           // 0, or the number of a repetition made to learn the noise floor
+  int replica = 0;           // 0, or the number of a repetition: for the noise floor, or of a slowed row
 
   double median = 0;           // cost, in context.unit
   double relative_spread = 0;  // of single runs: 1.4826 * median absolute deviation / median
@@ -35,7 +35,7 @@ struct Measurement {
   int repeats = 0;
   int warmup_runs = 0;
   int disturbed_runs = 0;     // runs on a slowed machine; not counted in the others unless noisy
-  bool noisy = false;         // disturbed runs had to be counted
+  bool noisy = false;         // disturbed runs had to be counted, or the machine turned out to be slowed
   std::string status = "ok";  // anything else says why there is no cost
 
   // Where it came from.
@@ -90,6 +90,8 @@ class MeasurementStore {
   int64_t count(const MeasurementFilter& filter = {}) const;
   // Returns how many were removed.
   int64_t remove(const MeasurementFilter& filter);
+  // Marks the row of this id noisy and gives it these details: for what was found out about it later.
+  void mark_noisy(int64_t id, const std::string& details);
   // Of each architecture of each context, stays what `rule` makes of its rows here, then in `others` in turn
   // (of one store by sample index, then id). In one transaction: what other processes insert meanwhile waits
   // and stays, and where something throws, nothing is changed. Memory is that of one architecture's rows;

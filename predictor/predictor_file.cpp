@@ -80,7 +80,8 @@ void save_predictor(const std::filesystem::path& path, const Regressor& regresso
                                       {"regressor", std::string(regressor.kind())},
                                       {"configuration", regressor.configuration()},
                                       {"feature_hash", hash_of(info.feature_names)},
-                                      {"report", info.report}};
+                                      {"report", info.report},
+                                      {"probe_ms", info.probe_ms}};
   save_storages(path, regressor.weights(), {{"format", kFormat}, {"predictor", description.dump()}});
 }
 
@@ -97,6 +98,7 @@ Predictor load_predictor(const std::filesystem::path& path,
   Predictor predictor;
   description.at("context").get_to(predictor.context);
   description.at("report").get_to(predictor.report);
+  predictor.probe_ms = description.value("probe_ms", 0.0);
   predictor.regressor =
       make_regressor(description.at("regressor").get<std::string>(), description.at("configuration"), device);
   if (expected)

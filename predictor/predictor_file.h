@@ -15,12 +15,14 @@ struct PredictorInfo {
   CostContext context;
   std::vector<std::string> feature_names;  // in order; the file keeps their number and a hash
   FitReport report;
+  double probe_ms = 0;  // SpeedProbe's best time beside the measurements; 0: unknown
 };
 
 struct Predictor {
   std::unique_ptr<Regressor> regressor;
   CostContext context;
   FitReport report;
+  double probe_ms = 0;
 };
 
 // Differs where the weights do.

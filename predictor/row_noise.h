@@ -20,6 +20,15 @@ inline constexpr double kLeastDisturbed = 0.1;  // relative noise of a row marke
 // and as the machine was slowed.
 double relative_noise(const Measurement& row);
 
+inline constexpr double kSlowed = 1.12;  // a machine this many times slower than at its best is slowed
+
+// How many times slower the machine was while the row was measured than where SpeedProbe takes
+// `best_probe_ms`, which may be known only since then; 1 where that cannot be told.
+double slowdown_against(const Measurement& row, double best_probe_ms);
+
+// SpeedProbe's best time among the rows' conditions; 0: none is known.
+double best_probe_ms(std::span<const Measurement> rows);
+
 struct NoisyCost {
   double cost = 0;            // in the rows' unit
   double relative_noise = 0;  // as of a row

@@ -42,7 +42,7 @@ SpeedProbe::SpeedProbe(ThreadPool& pool, double known_best_ms)
   for (int i = 0; i < kFirstProbes; ++i) slowdown();
 }
 
-double SpeedProbe::slowdown() {
+double SpeedProbe::time() {
   program_.run();  // wakes the threads and warms the caches
   const Stopwatch watch;
   program_.run();
@@ -52,7 +52,17 @@ double SpeedProbe::slowdown() {
   while (!fastest_.empty() && fastest_.back().second >= seconds) fastest_.pop_back();
   best_s_ = std::min(best_s_, seconds);
   fastest_.emplace_back(now, seconds);
+  return seconds;
+}
+
+double SpeedProbe::slowdown() {
+  const double seconds = time();
   return seconds / fastest_.front().second;
+}
+
+double SpeedProbe::slowdown_of_best() {
+  const double seconds = time();
+  return seconds / best_s_;
 }
 
 }  // namespace ladarts

@@ -21,6 +21,8 @@ class SpeedProbe {
   // full speed, 2 is half. A machine that stays slower for that long, as one whose clock has left its boost,
   // is then at full speed.
   double slowdown();
+  // The same against the best known, without a window.
+  double slowdown_of_best();
   double best_ms() const { return best_s_ * 1e3; }  // known before, or seen since
   // The fastest of the last kWindowSeconds against the best known: how much slower the machine is for good.
   double window_slowdown() const { return fastest_.front().second / best_s_; }
@@ -28,6 +30,8 @@ class SpeedProbe {
   static constexpr double kWindowSeconds = 120;
 
  private:
+  double time();  // seconds
+
   Program program_;
   std::chrono::steady_clock::time_point start_;
   double best_s_;

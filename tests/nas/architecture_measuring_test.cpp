@@ -9,6 +9,8 @@
 #include "core/error.h"
 #include "core/interrupt.h"
 #include "nas/encoding.h"
+#include "nas/latency_meter.h"
+#include "nas/meters.h"
 #include "nas/noise_floor.h"
 #include "nas/sampler.h"
 #include "predictor/conditions.h"
@@ -106,7 +108,7 @@ class RisingMeter : public ArchitectureMeter {
   CostContext context() const override {
     CostContext c;
     c.space = SearchSpace::load("darts").id();
-    c.device = "rising";
+    c.device = "made up";
     return c;
   }
   void measure(const Genotype&, Measurement& row) override {
@@ -138,6 +140,98 @@ TEST_CASE("measuring: replicas over time give the machine's drift, slowed rows a
   CostContext other = meter.context();
   other.threads = 7;
   CHECK(store.best_probe_ms(other) == 0);
+}
+
+namespace {
+
+// A machine that is slow for the first measurements, twice as slow as it is afterwards, and cannot know so.
+class SlowAtFirstMeter : public RisingMeter {
+ public:
+  void measure(const Genotype&, Measurement& row) override {
+    const bool slow = measured_++ < slow_;
+    best_ms_ = slow ? std::min(best_ms_, 0.4) : 0.2;
+    row.median = slow ? 200 : 100;
+    row.repeats = 11;
+    row.relative_spread = 0.01;
+    row.details =
+        with_conditions(row.details, {.probe_ms = best_ms_, .slowdown = (slow ? 0.4 : 0.2) / best_ms_});
+  }
+  bool at_full_speed() override { return full_speed_; }
+
+  int measured_ = 0, slow_ = 3;
+  double best_ms_ = 1;
+  bool full_speed_ = true;
+};
+
+}  // namespace
+
+TEST_CASE("measuring: what a slow machine measured is measured again once it is fast", "[nas][measuring]") {
+  const TempFolder folder;
+  MeasurementStore store(folder / "m.db");
+  SlowAtFirstMeter meter;
+  const SearchSpace space = SearchSpace::load("darts");
+  std::vector<std::pair<int64_t, int64_t>> again;
+  MeasuringOptions options{.seed = 5, .count = 8, .reference_every = 4};
+  options.again = [&](int64_t done, int64_t total) { again.emplace_back(done, total); };
+
+  SECTION("at the end of the campaign") {
+    const MeasuringSummary s = measure_architectures(store, space, meter, options);
+    CHECK(s.measured == 8);
+    CHECK(s.again == 2);  // of samples 0, 1 and 2 the first has replicas of the fast machine already
+    CHECK(s.slowed == 0);
+    CHECK(again == std::vector<std::pair<int64_t, int64_t>>{{0, 2}, {1, 2}, {2, 2}});
+    int noisy = 0;
+    for (const Measurement& row : store.rows()) {
+      CHECK(row.noisy == (row.median == 200));
+      CHECK(slowdown_against(row, 0.2) == Approx(row.noisy ? 2 : 1));
+      noisy += row.noisy;
+    }
+    CHECK(noisy == 3);
+    for (const double cost : measured_dataset(store.rows(), space).costs)
+      CHECK(cost == Approx(100).epsilon(0.01));
+    const MeasuringSummary more = measure_architectures(store, space, meter, options);
+    CHECK(more.present == 8);
+    CHECK(more.again == 0);
+  }
+  SECTION("by the next call, where the machine is not at full speed at the end of this") {
+    meter.full_speed_ = false;
+    const MeasuringSummary s = measure_architectures(store, space, meter, options);
+    CHECK(s.again == 0);
+    CHECK(s.slowed == 2);
+    meter.full_speed_ = true;
+    const MeasuringSummary more = measure_architectures(store, space, meter, options);
+    CHECK(more.measured == 0);
+    CHECK(more.again == 2);
+    CHECK(more.slowed == 0);
+  }
+  SECTION("not for ever, where it becomes slow again") {
+    options.reference_every = 0;
+    meter.slow_ = 6;
+    options.progress = [&](int64_t done, int64_t, const Measurement&) {
+      if (done == 8) meter.slow_ = 100;
+    };
+    const MeasuringSummary s = measure_architectures(store, space, meter, options);
+    CHECK(s.again == 0);
+    CHECK(s.slowed == 6);
+    CHECK(again.back() == std::pair<int64_t, int64_t>{3, 6});
+    CHECK(store.count() == 8);
+  }
+}
+
+TEST_CASE("measuring: a machine slower than it is known to be is not at full speed", "[nas][measuring]") {
+  LatencySetup setup = small();
+  setup.measure.patience_s = 0.2;
+  CHECK_FALSE(LatencyTimer(setup, 1e-6).at_full_speed());
+  setup.measure.patience_s = 30;
+  CHECK(LatencyTimer(setup, 1e6).at_full_speed());
+
+  setup.measure.patience_s = 0;
+  const std::vector<Genotype> one{ArchitectureSampler(setup.space, 0).at(0)};
+  const auto rows = measure_metric_in_turn("latency", setup, one, 2, {}, 1e-6);
+  REQUIRE(rows);
+  CHECK(conditions_of(rows->front().details).slowdown > 100);
+  CHECK(slowed_text(1.1).empty());
+  CHECK_THAT(slowed_text(1.5), ContainsSubstring("1.50 times slower"));
 }
 
 TEST_CASE("measuring: threads may be pinned and caches emptied, which is a cost of its own",

@@ -73,6 +73,7 @@ inline PredictorInfo example_info() {
                   .isa = "avx2",
                   .library_version = "0.1.0"};
   info.feature_names = feature_names();
+  info.probe_ms = 0.125;
   info.report.n_test = 17;
   info.report.mlp.spearman = 0.987;
   return info;

@@ -179,6 +179,7 @@ TEST_CASE("predictor file: predictions come back bit for bit", "[predictor][file
     CHECK(p.context == example_info().context);
     CHECK(p.report.mlp.spearman == 0.987);
     CHECK(p.report.n_test == 17);
+    CHECK(p.probe_ms == 0.125);
   }
 }
 
