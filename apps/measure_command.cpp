@@ -102,11 +102,9 @@ class MeasureCommand : public Command {
     };
     std::optional<Progress> again;
     options_.again = [&](int64_t done, int64_t total) {
-      if (!again) {
-        progress.finish();
-        Progress::say(measuring_again_text(total));
-        again.emplace("again", total, ProgressOptions{.unit = "architecture"});
-      }
+      progress.finish();
+      if (done == 0) return Progress::say(measuring_again_text(total));
+      if (!again) again.emplace("again", total, ProgressOptions{.unit = "architecture", .start = done});
       again->update(done);
     };
     const MeasuringSummary s = measure_architectures(store, space, *meter, options_);

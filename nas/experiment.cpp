@@ -145,15 +145,14 @@ void ExperimentRun::measure() {
     options.seed = e_.seed;
     options.count = e_.architectures;
     options.progress = [&](int64_t done, int64_t, const Measurement& latest) {
-      progress.update(done, fmt::format("last {:.4g} {}", latest.median, context_.unit));
+      progress.update(
+          done, latest.median > 0 ? fmt::format("last {:.4g} {}", latest.median, context_.unit) : "present");
     };
     std::optional<Progress> again;
     options.again = [&](int64_t done, int64_t total) {
-      if (!again) {
-        progress.finish();
-        say(measuring_again_text(total));
-        again.emplace("again", total, ProgressOptions{.unit = "architecture"});
-      }
+      progress.finish();
+      if (done == 0) return say(measuring_again_text(total));
+      if (!again) again.emplace("again", total, ProgressOptions{.unit = "architecture", .start = done});
       again->update(done);
     };
     const MeasuringSummary summary = measure_architectures(store, e_.space, *meter, options);
