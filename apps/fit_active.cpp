@@ -140,6 +140,8 @@ ActiveFit measure_and_fit(const std::string& db, const ActiveFitOptions& options
                               round.estimate.rows, text_of_error(round.estimate)));
     note = fmt::format(", error {}", percent(round.estimate.error, 2));
   };
+  std::optional<Progress> again;
+  active.again = show_measuring_again(progress, again);
   ActiveResult measured = measure_actively(store, space, *meter, active);
   progress.finish();
   const MeasuredRows known = measured_rows(store, result.context, space);

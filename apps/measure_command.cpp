@@ -8,7 +8,6 @@
 #include "apps/runner_measuring.h"
 #include "core/clock.h"
 #include "core/progress.h"
-#include "nas/latency_meter.h"
 #include "nas/sampler.h"
 
 namespace ladarts {
@@ -101,12 +100,7 @@ class MeasureCommand : public Command {
                                 : "present");
     };
     std::optional<Progress> again;
-    options_.again = [&](int64_t done, int64_t total) {
-      progress.finish();
-      if (done == 0) return Progress::say(measuring_again_text(total));
-      if (!again) again.emplace("again", total, ProgressOptions{.unit = "architecture", .start = done});
-      again->update(done);
-    };
+    options_.again = show_measuring_again(progress, again);
     const MeasuringSummary s = measure_architectures(store, space, *meter, options_);
     if (again) again->finish();
     progress.finish();

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "core/error.h"
 #include "core/interrupt.h"
@@ -35,8 +36,11 @@ class ActiveMeasuring {
         const MeasuredRows known = measured_rows(store_, context_, space_);
         if (known.data.size() >= kFirstRound && drawn(known) >= kMinDrawnRows) learn(known);
         const int64_t left = options_.budget - known.data.size() - int64_t(failed_.size());
-        if (result_.reached || left <= 0) break;
-        measure(known, left);
+        if (result_.reached || left <= 0) {
+          if (std::exchange(looked_back_, true) || !measure_slowed(known)) break;
+        } else {
+          measure(known, left);
+        }
         if ((result_.interrupted = campaign_.interrupted())) break;
       }
     } catch (const MeasuringStopped&) {
@@ -55,11 +59,13 @@ class ActiveMeasuring {
   MeasuringOptions campaign_options() {
     return {.seed = options_.seed,
             .reference_every = options_.reference_every,
-            .progress = [this](int64_t, int64_t, const Measurement& latest) {
-              if (latest.status != "ok") failed_.insert(latest.architecture);
-              ++done_;
-              if (options_.progress) options_.progress(done_, options_.budget, latest);
-            }};
+            .progress =
+                [this](int64_t, int64_t, const Measurement& latest) {
+                  if (latest.status != "ok") failed_.insert(latest.architecture);
+                  ++done_;
+                  if (options_.progress) options_.progress(done_, options_.budget, latest);
+                },
+            .again = options_.again};
   }
 
   void check() {
@@ -126,6 +132,15 @@ class ActiveMeasuring {
     campaign_.measure(chosen, nlohmann::json{{"choice", choice_names()[size_t(options_.choice)]}}.dump());
   }
 
+  // Whether anything is known better now, or an interrupt came.
+  bool measure_slowed(const MeasuredRows& known) {
+    std::vector<int64_t> indices;
+    for (const Measurement& row : known.rows)
+      if (row.seed == options_.seed && row.sample_index >= 0) indices.push_back(row.sample_index);
+    campaign_.measure_slowed(indices);
+    return campaign_.interrupted() || campaign_.summary().again > 0;
+  }
+
   bool tried(int64_t index) const {
     const std::string text = architecture_text(campaign_.sampler().at(uint64_t(index)), space_);
     return campaign_.has(text) || failed_.count(text) > 0;
@@ -170,6 +185,7 @@ class ActiveMeasuring {
   FeatureExpansion expansion_;
   ArchitectureCampaign campaign_;
   std::set<std::string> failed_;
+  bool looked_back_ = false;  // at rows of a machine that turned out to be slow
   int64_t next_ = 0, done_ = 0;
   double fit_seconds_ = 0;
   Stopwatch watch_;

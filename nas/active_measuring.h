@@ -22,7 +22,8 @@ struct ActiveOptions {
   FitModel fit;
   int reference_every = 40;  // see MeasuringOptions
   std::function<void(int64_t done, int64_t budget, const Measurement& latest)> progress = {};
-  std::function<void(const struct ActiveRound&)> round = {};  // called after each
+  std::function<void(const struct ActiveRound&)> round = {};    // called after each
+  std::function<void(int64_t done, int64_t total)> again = {};  // see MeasuringOptions
 };
 
 // What is known after a round.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 
+#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
@@ -35,6 +36,7 @@ double drift_of(const std::vector<std::pair<double, double>>& costs) {
   return median_of(slopes) * (costs.back().first - costs.front().first) / median_of(values);
 }
 
+// `details` with what `remarks` say in place of what they said.
 std::string merged(const std::string& details, const std::string& remarks) {
   if (remarks == "{}") return details;
   auto j = nlohmann::json::parse(details);
@@ -144,6 +146,7 @@ bool ArchitectureCampaign::measure_again(int64_t index, double best_probe_ms) {
   if (row.status != "ok" || row.noisy || slowdown_against(row, best_probe_ms) > kSlowed) return false;
   const auto before = store_.rows({.context = context_, .architecture = row.architecture, .status = "ok"});
   for (const Measurement& m : before) row.replica = std::max(row.replica, m.replica + 1);
+  row.details = merged(before.front().details, row.details);  // who chose it, for example
   store_.insert(row);
   mark_slowed(before, best_probe_ms);
   --summary_.slowed;
@@ -232,6 +235,21 @@ MeasuringSummary measure_architectures(MeasurementStore& store, const LatencySet
                                        const MeasuringOptions& options) {
   LatencyMeter meter(setup, store.best_probe_ms(latency_context(setup)));
   return measure_architectures(store, setup.space, meter, options);
+}
+
+std::function<void(int64_t done, int64_t total)> show_measuring_again(Progress& before,
+                                                                      std::optional<Progress>& again) {
+  return [&](int64_t done, int64_t total) {
+    before.finish();
+    if (done == 0)
+      return Progress::say(
+          fmt::format("{} architectures were measured while the machine was slow, as is known only now: they "
+                      "are measured "
+                      "again once it is at full speed",
+                      total));
+    if (!again) again.emplace("again", total, ProgressOptions{.unit = "architecture", .start = done});
+    again->update(done);
+  };
 }
 
 Measurement new_row(const CostContext& context, const std::string& architecture) {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <set>
 #include <span>
 #include <string>
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include "core/clock.h"
+#include "core/progress.h"
 #include "nas/architecture_meter.h"
 #include "nas/latency_meter.h"
 #include "nas/sampler.h"
@@ -108,6 +110,11 @@ MeasuringSummary measure_architectures(MeasurementStore& store, const SearchSpac
 // By a LatencyMeter.
 MeasuringSummary measure_architectures(MeasurementStore& store, const LatencySetup& setup,
                                        const MeasuringOptions& options);
+
+// For MeasuringOptions::again: ends `before`, says what is done now, and shows in `again` how far it is.
+std::function<void(int64_t done, int64_t total)> show_measuring_again(Progress& before,
+                                                                      std::optional<Progress>& again);
+
 // A row of this architecture with the machine and the build that it is measured on, but no cost yet.
 Measurement new_row(const CostContext& context, const std::string& architecture);
 

@@ -149,12 +149,7 @@ void ExperimentRun::measure() {
           done, latest.median > 0 ? fmt::format("last {:.4g} {}", latest.median, context_.unit) : "present");
     };
     std::optional<Progress> again;
-    options.again = [&](int64_t done, int64_t total) {
-      progress.finish();
-      if (done == 0) return say(measuring_again_text(total));
-      if (!again) again.emplace("again", total, ProgressOptions{.unit = "architecture", .start = done});
-      again->update(done);
-    };
+    options.again = show_measuring_again(progress, again);
     const MeasuringSummary summary = measure_architectures(store, e_.space, *meter, options);
     if (summary.interrupted) throw Stopped{};
     return {{"architectures", summary.measured + summary.present},

@@ -146,12 +146,4 @@ std::string slowed_text(double slowdown) {
       slowdown);
 }
 
-std::string measuring_again_text(int64_t architectures) {
-  return fmt::format(
-      "{} architectures were measured while the machine was slow, as is known only now: they are measured "
-      "again "
-      "once it is at full speed",
-      architectures);
-}
-
 }  // namespace ladarts

@@ -77,8 +77,7 @@ std::optional<std::vector<Timing>> measure_in_turn(
     const std::function<void(int64_t done, double latest_ms)>& progress = {}, double known_probe_ms = 0);
 
 // For people: what measurements on a machine so many times slower than at its best mean, or nothing where it
-// is not slowed; and that so many architectures are measured again.
+// is not slowed.
 std::string slowed_text(double slowdown);
-std::string measuring_again_text(int64_t architectures);
 
 }  // namespace ladarts

@@ -187,6 +187,7 @@ TEST_CASE("measuring: what a slow machine measured is measured again once it is 
       noisy += row.noisy;
     }
     CHECK(noisy == 3);
+    CHECK(store.rows({.replica = 0}).size() == 8);
     for (const double cost : measured_dataset(store.rows(), space).costs)
       CHECK(cost == Approx(100).epsilon(0.01));
     const MeasuringSummary more = measure_architectures(store, space, meter, options);
