@@ -88,9 +88,8 @@ std::string text_of_trouble(const Json& r) {
     out += fmt::format("; {} measured again: the machine had been slow", with_separators(again));
   if (slowed > 0)
     out += fmt::format(
-        "; {} measured on a machine more than {:.0f}% slower than at its best: the same command measures "
-        "them "
-        "again when it is not",
+        "; {} measured on a machine more than {:.0f}% slower than at its best (the same command measures "
+        "them again when it is not)",
         with_separators(slowed), 100 * (kSlowed - 1));
   return out;
 }

@@ -243,9 +243,8 @@ std::function<void(int64_t done, int64_t total)> show_measuring_again(Progress& 
     before.finish();
     if (done == 0)
       return Progress::say(
-          fmt::format("{} architectures were measured while the machine was slow, as is known only now: they "
-                      "are measured "
-                      "again once it is at full speed",
+          fmt::format("{} architectures were measured while the machine was slow, as is known only now: "
+                      "they are measured again once it is at full speed",
                       total));
     if (!again) again.emplace("again", total, ProgressOptions{.unit = "architecture", .start = done});
     again->update(done);

@@ -14,6 +14,7 @@
 #include "nas/noise_floor.h"
 #include "nas/run_folder.h"
 #include "nas/sampler.h"
+#include "predictor/agreement.h"
 #include "predictor/conditions.h"
 #include "predictor/measurement_store.h"
 
@@ -171,8 +172,7 @@ void ExperimentRun::measure() {
   require(!rows_.empty(), "{}: holds no measurement of this experiment on {}; remove {} to measure again",
           store.path().string(), context_.str(), run_.file("measure.json").string());
   std::vector<double> costs;
-  for (const Measurement& row : rows_)
-    if (row.replica == 0) costs.push_back(row.median);
+  for (const Measurement& row : representative_rows(rows_)) costs.push_back(row.median);
   std::nth_element(costs.begin(), costs.begin() + long(costs.size() / 2), costs.end());
   median_cost_ = costs[costs.size() / 2];
 }

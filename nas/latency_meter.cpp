@@ -140,9 +140,8 @@ std::optional<std::vector<Timing>> measure_in_turn(
 std::string slowed_text(double slowdown) {
   if (slowdown <= kSlowed) return {};
   return fmt::format(
-      "while these were measured, the machine was {:.2f} times slower than at its best known, which is what "
-      "the "
-      "predictor is for: close other programs, or measure them again later (ladarts verify)\n",
+      "while these were measured, the machine was {:.2f} times slower than at its best known, which is "
+      "what the predictor is for: close other programs, or measure them again later (ladarts verify)\n",
       slowdown);
 }
 
