@@ -4,12 +4,14 @@
 #include <chrono>
 #include <cmath>
 #include <thread>
+#include <utility>
 
 #include <fmt/format.h>
 
 #include "core/clock.h"
 #include "core/error.h"
 #include "core/interrupt.h"
+#include "core/progress.h"
 #include "predictor/machine.h"
 #include "predictor/row_noise.h"
 
@@ -72,11 +74,16 @@ bool LatencyTimer::at_full_speed() {
   if (!probe_) return false;
   constexpr int kProbes = 20;
   constexpr std::chrono::milliseconds kPause(100);
+  bool said = false;
   for (const Stopwatch watch;; std::this_thread::sleep_for(kPause)) {
     double least = probe_->slowdown_of_best();
     for (int i = 1; i < kProbes; ++i) least = std::min(least, probe_->slowdown_of_best());
     if (least < kSlowed) return true;
     if (interrupted() || watch.seconds() > setup_.measure.patience_s) return false;
+    if (!std::exchange(said, true))
+      Progress::say(
+          fmt::format("the machine is {:.2f} times slower than at its best: waiting for it, {:.3g} s at most",
+                      least, setup_.measure.patience_s));
   }
 }
 

@@ -35,7 +35,7 @@ class LatencyTimer {
 
   Timing time(InferenceNetwork& network);
   // Waits until the machine is less than kSlowed times slower than at its best known, for the patience of the
-  // set-up at most; whether it is. False where there is no probe, and where interrupted().
+  // set-up at most, and says so; whether it is. False where there is no probe, and where interrupted().
   bool at_full_speed();
   // What the machine was like around the latest timing.
   const Conditions& conditions() const { return conditions_; }
