@@ -205,8 +205,8 @@ void ArchitectureCampaign::find_noise_floor(MeasuringSummary& summary) const {
     medians.push_back(m.median);
     if (!m.noisy) quiet.push_back(m.median);
   }
-  if (quiet.size() >= 3) medians = quiet;
   summary.replicas = int64_t(medians.size());
+  if (quiet.size() >= 3) medians = quiet;
   if (medians.size() >= 3) summary.noise_floor = summarise_times(medians).relative_spread;
 }
 

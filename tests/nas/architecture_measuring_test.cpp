@@ -94,9 +94,9 @@ TEST_CASE("measuring: replicas of the first architecture give the noise floor", 
   const LatencySetup setup = small();
   const MeasuringSummary s = measure_architectures(store, setup, {.count = 6, .reference_every = 2});
   CHECK(s.measured == 6);
-  CHECK(s.replicas == 4);
+  CHECK(s.replicas >= 4);  // one more where the machine was slow at first
   CHECK(s.noise_floor >= 0);
-  CHECK(store.count() == 9);
+  CHECK(store.count() == 9 + s.again);
   CHECK(measured_dataset(store.rows(), setup.space).size() == 6);
 }
 
@@ -308,7 +308,7 @@ TEST_CASE("measuring: rows become encodings and costs", "[nas][measuring]") {
   MeasurementStore store(folder / "m.db");
   const LatencySetup setup = small("nasbench201");
   measure_architectures(store, setup, {.seed = 1, .count = 3, .reference_every = 0});
-  std::vector<Measurement> rows = store.rows();
+  std::vector<Measurement> rows = store.rows({.replica = 0});
   rows[1].status = "out of memory";
   const Dataset data = measured_dataset(rows, setup.space);
   REQUIRE(data.size() == 2);
