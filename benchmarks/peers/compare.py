@@ -53,8 +53,15 @@ class Row:
 def memory_row(rows, work, theirs, ours):
     label = f"{work}: peak memory [MiB]"
     row = rows.setdefault(label, Row(label, 4))
-    row.peer_ms("PyTorch", theirs["peak_rss_mib"])
+    for layout, report in theirs.items():
+        row.peer_ms(layout, report["peak_rss_mib"])
     row.ours_ms(ours["peak_rss_mib"])
+
+
+def in_each_layout(script, *arguments):
+    """PyTorch at its best: its fastest layout depends on the network, so both are tried."""
+    return {"PyTorch": peer(script, *arguments),
+            "PyTorch, channels last": peer(script, *arguments, "--channels-last")}
 
 
 FACTS = ("gflop", "gbytes_moved", "floor_ms", "share_of_floor", "ops", "arena_mib")
@@ -67,12 +74,13 @@ def search(rows, threads, k, batch, goal):
         return rows.setdefault(f"{name}: {label}", Row(f"{name}: {label}", wanted))
 
     steps = {s: row(f"{s.replace('_', ' ')} [ms]", goal) for s in ("weight_step", "architecture_step")}
-    theirs = peer("pytorch_supernet.py", "--threads", threads, "--partial-k", str(k), "--batch", str(batch))
+    theirs = in_each_layout("pytorch_supernet.py", "--threads", threads, "--partial-k", str(k), "--batch", str(batch))
     # 20 runs: PyTorch's 5 take some 20 seconds, and the least of a tenth of that may miss all fast ones of a machine.
     ours = ladarts("step", "--threads", threads, "--partial-k", str(k), "--batch", str(batch), "--repeats", "20")
-    assert theirs["parameters"] == ours["network"]["parameters"], "the two networks differ"
+    assert theirs["PyTorch"]["parameters"] == ours["network"]["parameters"], "the two networks differ"
     for s, step in steps.items():
-        step.peer_ms("PyTorch", theirs[s]["min_ms"])
+        for layout, report in theirs.items():
+            step.peer_ms(layout, report[s]["min_ms"])
         step.ours_ms(ours["programs"][s]["min_ms"], {f: ours["programs"][s][f] for f in FACTS})
     memory_row(rows, name, theirs, ours)
 
@@ -91,16 +99,17 @@ def infer(rows, threads, batch, goal):
         row.ours_ms(ours["min_ms"], {f: ours[f] for f in FACTS})
         eager = peer("pytorch_network.py", "--threads", threads, "--batch", str(batch), "--seconds", "1", "--eager",
                      "--network", name)
-        memory_row(rows, f"{name}, inference, batch {batch}", eager, report)
+        memory_row(rows, f"{name}, inference, batch {batch}", {"PyTorch": eager}, report)
 
 
 def train(rows, threads):
     name = "PC_DARTS_cifar"
     label = f"{name}, training step, batch 96 [ms]"
     row = rows.setdefault(label, Row(label, 3))
-    theirs = peer("pytorch_network.py", "--threads", threads, "--batch", "96", "--train", "--network", name)
+    theirs = in_each_layout("pytorch_network.py", "--threads", threads, "--batch", "96", "--train", "--network", name)
     ours = ladarts("train", "--threads", threads, "--batch", "96", "--genotype", name, "--repeats", "3")
-    row.peer_ms("PyTorch", theirs["networks"][name]["step"]["min_ms"])
+    for layout, report in theirs.items():
+        row.peer_ms(layout, report["networks"][name]["step"]["min_ms"])
     row.ours_ms(ours["programs"]["training_step"]["min_ms"], {f: ours["programs"]["training_step"][f] for f in FACTS})
     memory_row(rows, f"{name}, training, batch 96", theirs, ours)
 
@@ -117,7 +126,7 @@ def predictor(rows, threads, batch, goal):
     row.peer_ms("PyTorch", 1e3 * theirs["epoch_seconds"])
     row.ours_ms(1e3 * ours["epoch_seconds"],
                 {**facts, "share_of_floor": facts["floor_ms"] / (1e3 * ours["epoch_seconds"])})
-    memory_row(rows, name, theirs, ours)
+    memory_row(rows, name, {"PyTorch": theirs}, ours)
 
 
 def main():

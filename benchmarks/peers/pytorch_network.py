@@ -194,7 +194,9 @@ def main():
     parser.add_argument("--eager", action="store_true", help="inference in eager mode alone, for its memory")
     parser.add_argument("--network", choices=sorted(CELLS), action="append", help="one of them; default: all")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1")
+    parser.add_argument("--channels-last", action="store_true", help="values and weights with channels last in memory")
     options = parser.parse_args()
+    layout = torch.channels_last if options.channels_last else torch.contiguous_format
     torch.backends.cudnn.benchmark = True  # the peer at its best: its library's fastest algorithms
     torch.set_num_threads(options.threads)
     torch.set_flush_denormal(True)  # as ladarts does
@@ -202,10 +204,10 @@ def main():
     networks = {}
     for name in options.network or CELLS:
         torch.manual_seed(0)
-        network = Network(name).to(options.device)
+        network = Network(name).to(options.device, memory_format=layout)
         count = sum(p.numel() for p in network.parameters())
         assert count == PARAMETERS[name], f"{name}: {count} parameters, expected {PARAMETERS[name]}"
-        x = torch.randn(options.batch, 3, 32, 32, device=options.device)
+        x = torch.randn(options.batch, 3, 32, 32, device=options.device).contiguous(memory_format=layout)
         networks[name] = (training if options.train else inference)(network, x, options)
     print(json.dumps({"version": torch.__version__, "batch": options.batch, "threads": options.threads,
                       "networks": networks, "peak_rss_mib": peak_rss_mib(), "imported_rss_mib": imported}))

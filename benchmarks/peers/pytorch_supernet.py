@@ -151,6 +151,7 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1")
+    parser.add_argument("--channels-last", action="store_true", help="values and weights with channels last in memory")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.set_flush_denormal(True)  # as ladarts does
@@ -159,12 +160,13 @@ def main():
 
     device = torch.device(options.device)
     torch.backends.cudnn.benchmark = True  # the peer at its best: its library's fastest algorithms
-    net = Supernet(options.channels, options.layers, options.partial_k, device).to(device)
+    layout = torch.channels_last if options.channels_last else torch.contiguous_format
+    net = Supernet(options.channels, options.layers, options.partial_k, device).to(device, memory_format=layout)
     weights = list(net.parameters())
     architecture = net.architecture()
     sgd = torch.optim.SGD(weights, 0.1, momentum=0.9, weight_decay=3e-4, foreach=True)
     adam = torch.optim.Adam(architecture, 6e-4, betas=(0.5, 0.999), weight_decay=1e-3, foreach=True)
-    images = torch.randn(options.batch, 3, 32, 32, device=device)
+    images = torch.randn(options.batch, 3, 32, 32, device=device).contiguous(memory_format=layout)
     labels = torch.randint(0, 10, (options.batch,), device=device)
 
     def step(wanted, other, optimiser, clip):
