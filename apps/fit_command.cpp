@@ -12,7 +12,6 @@
 #include "nas/architecture_measuring.h"
 #include "nas/encoding.h"
 #include "predictor/predictor_file.h"
-#include "predictor/row_noise.h"
 #include "predictor/units.h"
 
 namespace ladarts {
@@ -153,7 +152,7 @@ class FitCommand : public Command {
     if (!from_.empty()) {
       const TransferResult fitted = fit_from(data, load_sources(space, device), options_, device);
       save_predictor(out_, *fitted.model,
-                     {context, encoding_names(space), fitted.report, best_probe_ms(rows)});
+                     {context, encoding_names(space), fitted.report, store.best_probe_ms(context)});
       return describe("transfer", context, rows, fitted.report);
     }
     if (epochs_ > 0) {
@@ -169,7 +168,8 @@ class FitCommand : public Command {
     const FitResult fitted = fit_predictors(data, options_, device);
     progress.finish();
     const Regressor& chosen = fitted.model(model_);
-    save_predictor(out_, chosen, {context, encoding_names(space), fitted.report, best_probe_ms(rows)});
+    save_predictor(out_, chosen,
+                   {context, encoding_names(space), fitted.report, store.best_probe_ms(context)});
     return describe(model_ == "auto" ? std::string(chosen.kind()) : model_, context, rows, fitted.report);
   }
 
@@ -245,8 +245,10 @@ class FitCommand : public Command {
     active_.campaign.prepare(space_, common);
     const Device device = Device::parse(common.device);
     const ActiveFit fitted = measure_and_fit(db_, active_, options_, load_sources(space, device), device);
-    save_predictor(out_, *fitted.model,
-                   {fitted.context, encoding_names(space), fitted.report, best_probe_ms(fitted.rows)});
+    const MeasurementStore store(db_, MeasurementStore::Access::read_only);
+    save_predictor(
+        out_, *fitted.model,
+        {fitted.context, encoding_names(space), fitted.report, store.best_probe_ms(fitted.context)});
     Json result = describe(std::string(fitted.model->kind()), fitted.context, fitted.rows, fitted.report);
     result["choice"] = fitted.choice;
     return result;

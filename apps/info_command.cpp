@@ -168,9 +168,12 @@ class InfoCommand : public Command {
            text_of(counter["readable"].get<bool>() ? counter["counter"] : counter["missing"]));
     line("cores", fmt::format("{}", r["cores"].get<int>()));
     line("threads", fmt::format("{}", r["threads"].get<int>()));
-    line("instruction set", fmt::format("{} (best of this machine: {}; vectors of 64 bytes are executed {})",
-                                        text_of(r["isa"]["used"]), text_of(r["isa"]["best"]),
-                                        r["isa"]["whole_vectors"].get<bool>() ? "whole" : "in halves"));
+    const Json& isa = r["isa"];
+    line("instruction set",
+         fmt::format("{} (best of this machine: {}{})", text_of(isa["used"]), text_of(isa["best"]),
+                     isa["best"] != "avx512"            ? ""
+                     : isa["whole_vectors"].get<bool>() ? ", vectors of 64 bytes executed whole"
+                                                        : ", vectors of 64 bytes executed in halves"));
     line("memory", gibibytes(r["memory_bytes"]["available"]) + " available of " +
                        gibibytes(r["memory_bytes"]["machine"]));
     line("operating system", text_of(r["operating_system"]));

@@ -135,21 +135,13 @@ class MeasureCommand : public Command {
                           {cost, rows[i].median},
                           {"relative_spread", rows[i].relative_spread},
                           {"noisy", rows[i].noisy}});
-    if (store) store_given(*store, rows);
+    if (store)
+      for (const Measurement& row : rows) store->insert_replica(row);
     return {{"what", context.str()},
             {"metric", campaign_.metric},
             {"unit", context.unit},
             {"cost", cost},
             {"networks", networks}};
-  }
-
-  // As the next replica of each, so that nothing measured before is lost.
-  static void store_given(MeasurementStore& store, const std::vector<Measurement>& rows) {
-    for (Measurement row : rows) {
-      for (const Measurement& m : store.rows({.context = row.context, .architecture = row.architecture}))
-        row.replica = std::max(row.replica, m.replica + 1);
-      while (!store.insert(row)) ++row.replica;  // another process has taken that one
-    }
   }
 
   std::string db_, shard_;

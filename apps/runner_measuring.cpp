@@ -53,13 +53,6 @@ Measurement measured(RunnerMeter& meter, const Genotype& genotype, const std::st
   return row;
 }
 
-// As the next replica, so that nothing measured before is lost.
-void keep(MeasurementStore& store, Measurement row) {
-  for (const Measurement& m : store.rows({.context = row.context, .architecture = row.architecture}))
-    row.replica = std::max(row.replica, m.replica + 1);
-  while (!store.insert(row)) ++row.replica;  // another process has taken that one
-}
-
 }  // namespace
 
 Json measure_given_by_runner(RunnerMeter& meter, const SearchSpace& space,
@@ -72,7 +65,7 @@ Json measure_given_by_runner(RunnerMeter& meter, const SearchSpace& space,
   int64_t failed = 0;
   for (size_t i = 0; i < genotypes.size(); ++i) try {
       const Measurement row = measured(meter, genotypes[i], architecture_text(genotypes[i], space));
-      if (store) keep(*store, row);
+      if (store) store->insert_replica(row);
       const bool ok = row.status == "ok";
       failed += !ok;
       Json network{{"name", names[i]}, {"genotype", to_text(genotypes[i], space)}, {"status", row.status}};

@@ -50,12 +50,13 @@ CpuIsa isa_from_environment() {
 // units.
 bool machine_has_whole_vectors() {
 #if defined(__x86_64__)
+  if (best_cpu_isa() != CpuIsa::avx512) return false;
   unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
   if (!__builtin_cpu_is("amd") || !__get_cpuid(1, &eax, &ebx, &ecx, &edx)) return true;
   const unsigned family = (eax >> 8 & 0xf) + (eax >> 20 & 0xff), series = eax >> 16 & 0xf;  // model / 16
   return family != 0x19 && !(family == 0x1a && (series == 2 || series == 6));
 #else
-  return true;
+  return false;
 #endif
 }
 

@@ -54,8 +54,8 @@ CpuIsa current_cpu_isa();  // the best, or what LADARTS_ISA (baseline, avx2, avx
 void set_cpu_isa(
     CpuIsa isa);  // for tests; throws Error where the machine lacks it. Affects later compile() calls.
 
-// Whether the machine executes a vector of 64 bytes whole; Zen 4 and the mobile Zen 5 take it in two halves.
-// LADARTS_WHOLE_VECTORS=0 or 1 says so instead; throws Error where that is something else.
+// Whether the machine has vectors of 64 bytes and executes them whole; Zen 4 and the mobile Zen 5 take it in
+// two halves. LADARTS_WHOLE_VECTORS=0 or 1 says so instead; throws Error where that is something else.
 bool whole_vectors();
 
 void register_cpu_kernel(std::type_index op, CpuIsa isa, Kernel kernel);

@@ -145,9 +145,8 @@ bool ArchitectureCampaign::measure_again(int64_t index, double best_probe_ms) {
   Measurement row = measure_row(sampler_.at(uint64_t(index)), index, "{}");
   if (row.status != "ok" || row.noisy || slowdown_against(row, best_probe_ms) > kSlowed) return false;
   const auto before = store_.rows({.context = context_, .architecture = row.architecture, .status = "ok"});
-  for (const Measurement& m : before) row.replica = std::max(row.replica, m.replica + 1);
   row.details = merged(before.front().details, row.details);  // who chose it, for example
-  store_.insert(row);
+  store_.insert_replica(row);
   mark_slowed(before, best_probe_ms);
   --summary_.slowed;
   ++summary_.again;
@@ -186,11 +185,9 @@ void ArchitectureCampaign::fail_row(Measurement& row, const std::string& reason)
 }
 
 void ArchitectureCampaign::measure_reference() {
-  const auto before = store_.rows({.context = context_, .architecture = reference_});
-  if (before.empty()) return;
-  Measurement row = measure_row(parse_genotype(reference_, space_), reference_index_, "{}");
-  for (const Measurement& m : before) row.replica = std::max(row.replica, m.replica + 1);
-  store_.insert(row);
+  if (store_.count({.context = context_, .architecture = reference_}) == 0) return;
+  const Measurement row = measure_row(parse_genotype(reference_, space_), reference_index_, "{}");
+  store_.insert_replica(row);
   note_reference(row);
 }
 

@@ -1,5 +1,6 @@
 #include "predictor/measurement_store.h"
 
+#include <algorithm>
 #include <variant>
 
 #include "core/error.h"
@@ -150,6 +151,12 @@ int64_t MeasurementStore::remove(const MeasurementFilter& filter) {
   const int64_t removed = sqlite3_changes(db_->handle());
   transaction.commit();
   return removed;
+}
+
+void MeasurementStore::insert_replica(Measurement row) {
+  for (const Measurement& m : rows({.context = row.context, .architecture = row.architecture}))
+    row.replica = std::max(row.replica, m.replica + 1);
+  while (!insert(row)) ++row.replica;  // another process has taken that one
 }
 
 void MeasurementStore::mark_noisy(int64_t id, const std::string& details) {

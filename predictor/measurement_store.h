@@ -85,6 +85,9 @@ class MeasurementStore {
   // All in one transaction, or nothing; returns how many were new.
   int64_t insert(std::span<const Measurement> rows);
 
+  // As the next replica of its architecture, so that nothing measured before is lost.
+  void insert_replica(Measurement row);
+
   std::vector<Measurement> rows(const MeasurementFilter& filter = {}) const;  // by sample index, then id
   std::vector<Measurement> rows(const MeasurementFilter& filter, const RowOrder& order) const;
   int64_t count(const MeasurementFilter& filter = {}) const;

@@ -30,13 +30,6 @@ double slowdown_against(const Measurement& row, double best_probe_ms) {
   return c.probe_ms > 0 && c.slowdown > 0 && best_probe_ms > 0 ? c.probe_ms * c.slowdown / best_probe_ms : 1;
 }
 
-double best_probe_ms(std::span<const Measurement> rows) {
-  double best = 0;
-  for (const Measurement& row : rows)
-    if (const double ms = conditions_of(row.details).probe_ms; ms > 0 && (best == 0 || ms < best)) best = ms;
-  return best;
-}
-
 NoisyCost combined_cost(std::span<const Measurement> rows) {
   require(!rows.empty(), "[row noise] no measurement of an architecture");
   if (rows.size() == 1) return {rows[0].median, relative_noise(rows[0])};

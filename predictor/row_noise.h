@@ -26,9 +26,6 @@ inline constexpr double kSlowed = 1.12;  // a machine this many times slower tha
 // `best_probe_ms`, which may be known only since then; 1 where that cannot be told.
 double slowdown_against(const Measurement& row, double best_probe_ms);
 
-// SpeedProbe's best time among the rows' conditions; 0: none is known.
-double best_probe_ms(std::span<const Measurement> rows);
-
 struct NoisyCost {
   double cost = 0;            // in the rows' unit
   double relative_noise = 0;  // as of a row
