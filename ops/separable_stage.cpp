@@ -190,14 +190,18 @@ Cost SeparableStage::cost(const NodeShapes& s) const {
   return cost;
 }
 
-// Each thread's tiles; the coefficients (2) of every output channel's statistics; partial sums of each chunk.
+// Each thread's tiles; the coefficients (2) of every output channel's statistics; partial sums of each chunk;
+// depthwise weights in another order.
 size_t SeparableStageGrad::workspace_bytes(const NodeShapes& s, int threads) const {
   const int outputs = max_outputs(forward, s.inputs.data());
   const SeparablePlan plan(forward, s.inputs[0], outputs);
   const int64_t affine = 2 * int64_t(forward.n_inputs) * plan.c;
+  int64_t depthwise = 0;
+  for (size_t b = 0; b < branches.size(); ++b)
+    depthwise += s.inputs[size_t(forward.weights_at(int(b)))].elements();
   return size_t(threads * (plan.backward_scratch() + SeparablePlan::kFlagFloats) +
                 round_up(2 * int64_t(branches.size()) * outputs, 16) +
-                plan.chunks * (separable_weight_floats(forward, s.inputs.data()) + affine)) *
+                plan.chunks * (separable_weight_floats(forward, s.inputs.data()) + affine) + depthwise) *
          sizeof(float);
 }
 

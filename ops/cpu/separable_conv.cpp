@@ -6,9 +6,9 @@
 
 #include <algorithm>
 
+#include "ops/cpu/depthwise.h"
 #include "ops/cpu/gemm.h"
 #include "ops/cpu/separable_input.h"
-#include "ops/cpu/separable_tile.h"
 
 namespace ladarts {
 namespace {

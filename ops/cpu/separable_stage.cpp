@@ -7,8 +7,9 @@
 #include <cstring>
 
 #include "ops/cpu/channel_moments.h"
+#include "ops/cpu/depthwise.h"
+#include "ops/cpu/pointwise.h"
 #include "ops/cpu/separable_input.h"
-#include "ops/cpu/separable_tile.h"
 
 namespace ladarts {
 namespace {

@@ -95,6 +95,19 @@ inline Vec<L> even_then_odd(Vec<L> low, Vec<L> high) {
   return even_then_odd<L>(low, high, std::make_index_sequence<size_t(L)>());
 }
 
+template <int L, int first, size_t... i>
+inline Vec<L / 2> lanes_from(Vec<L> v, std::index_sequence<i...>) {
+  return __builtin_shufflevector(v, v, int(i) + first...);
+}
+template <int L>
+inline Vec<L / 2> lower_half(Vec<L> v) {
+  return lanes_from<L, 0>(v, std::make_index_sequence<size_t(L / 2)>());
+}
+template <int L>
+inline Vec<L / 2> upper_half(Vec<L> v) {
+  return lanes_from<L, L / 2>(v, std::make_index_sequence<size_t(L / 2)>());
+}
+
 // The lower (upper) half of even[0], odd[0], even[1], odd[1], ...
 template <int L, int first, size_t... i>
 inline Vec<L> in_turn(Vec<L> even, Vec<L> odd, std::index_sequence<i...>) {

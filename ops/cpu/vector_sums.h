@@ -42,10 +42,10 @@ inline float dot(const float* x, const float* y, int64_t n) {
 // to (+)= parts[0] + parts[1] + ..., n floats each, `stride` apart. A block of the sums at a time, so that
 // each part is read in runs.
 inline void sum_parts(const float* parts, int64_t count, int64_t stride, int64_t n, float* to, bool add) {
-  constexpr int64_t kBlock = 512;
-  alignas(64) float sums[kBlock];
-  for (int64_t begin = 0; begin < n; begin += kBlock) {
-    const int64_t block = std::min(kBlock, n - begin);
+  constexpr int64_t kTogether = 512;
+  alignas(64) float sums[kTogether];
+  for (int64_t begin = 0; begin < n; begin += kTogether) {
+    const int64_t block = std::min(kTogether, n - begin);
     std::memcpy(sums, parts + begin, size_t(block) * sizeof(float));
     for (int64_t k = 1; k < count; ++k)
       for (int64_t i = 0; i < block; ++i) sums[i] += parts[k * stride + begin + i];

@@ -1,108 +1,16 @@
-// Loops over one image's tiles (ops/separable_plan.h). K kernel side, D dilation, S stride, R output rows
-// held in registers: R rows share the loads of their overlapping windows, so a 5x5 kernel costs
-// 60 loads instead of 200 for eight rows.
+// Depthwise convolutions of one image's padded planes (ops/separable_plan.h) and their gradients. K kernel
+// side, D dilation, S stride, R output rows held in registers: R rows share the loads of their overlapping
+// windows, so a 5x5 kernel costs 60 loads instead of 200 for eight rows.
 #pragma once
 
 #include <type_traits>
-#include <utility>
 
-#include "core/kernel.h"
+#include "ops/cpu/depthwise_loops.h"
 #include "ops/cpu/fetch_ahead.h"
-#include "ops/cpu/gemm.h"
 #include "ops/cpu/lane_sums.h"
-#include "ops/cpu/transpose.h"
-#include "ops/separable_plan.h"
-
-// Under sanitizers depthwise loops stay loops, in functions of their own: in a row, with each access watched,
-// they would take the compiler minutes.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define LADARTS_SANITIZED 1
-#define LADARTS_INLINE inline
-#define LADARTS_INLINE_LAMBDA
-#else
-#define LADARTS_SANITIZED 0
-#define LADARTS_INLINE __attribute__((always_inline)) inline
-#define LADARTS_INLINE_LAMBDA __attribute__((always_inline))
-#endif
 
 namespace ladarts {
 namespace {
-
-constexpr int kHalo = SeparablePlan::kHalo;
-// Tiles' rows are whole vectors of so many floats.
-constexpr int kTileLanes = kLanes < 8 ? kLanes : 8;
-
-// The vectors for rows of `width` pixels. Windows start anywhere, and every misaligned load of 16 lanes
-// crosses a cache line: where such vectors are executed in halves (Zen 4) that costs more than they gain.
-inline int tile_lanes(int width) {
-  return kLanes > kTileLanes && width % kLanes == 0 && whole_vectors() ? kLanes : kTileLanes;
-}
-
-// f(tile_lanes(width)), as a constant.
-template <class F>
-inline void with_tile_lanes(int width, F f) {
-  if constexpr (kLanes > kTileLanes)
-    if (tile_lanes(width) == kLanes) return f(std::integral_constant<int, kLanes>());
-  f(std::integral_constant<int, kTileLanes>());
-}
-
-// Where the window of output (0, 0) starts in a padded plane.
-template <int K, int D>
-constexpr int kFirst = kHalo - D*(K - 1) / 2;
-
-template <int K, int D, int S>
-inline ptrdiff_t tap_column(int q, ptrdiff_t half) {
-  const int u = kFirst<K, D> + q * D;
-  return S == 1 ? u : (u & 1) * half + (u >> 1);
-}
-
-struct Plane {
-  const float* data;
-  ptrdiff_t pitch;
-  ptrdiff_t half = 0;  // start of the odd columns, where the columns are split by parity
-};
-
-// f(0), ..., f(N - 1), in a row, so that what f indexes by them can stay in registers whatever loops lie
-// around it.
-template <int N, class F>
-LADARTS_INLINE void unrolled(F&& f) {
-#if LADARTS_SANITIZED
-  for (int i = 0; i < N; ++i) f(i);
-#else
-  [&]<int... i>(std::integer_sequence<int, i...>) LADARTS_INLINE_LAMBDA {
-    (f(i), ...);
-  }
-  (std::make_integer_sequence<int, N>());
-#endif
-}
-
-// A distance between rows for walk_rows().
-struct RowStep {
-  explicit RowStep(ptrdiff_t floats) : one(floats), three(3 * floats) { asm("" : "+r"(one), "+r"(three)); }
-  ptrdiff_t one, three;
-};
-
-// f(r, address of row r) for N rows from `at` on. GCC would keep an address for each of 60 loads: 200
-// instructions to prepare them, more than the arithmetic of a row of 8 pixels, and most of them spilled.
-// Hidden from it, every fourth row has a register and those between are reached by addressing modes.
-template <int N, class T, class F>
-LADARTS_INLINE void walk_rows(T* at, RowStep step, F&& f) {
-  asm("" : "+r"(at));
-  unrolled<N>([&](int r) LADARTS_INLINE_LAMBDA {
-    if (r > 0 && r % 4 == 0) {
-      at += 4 * step.one;
-      asm("" : "+r"(at));
-    }
-    f(r, at + (r % 4 == 0 ? 0 : r % 4 == 1 ? step.one : r % 4 == 2 ? 2 * step.one : step.three));
-  });
-}
-
-// 32 vector registers in place of 16.
-#if defined(__AVX512VL__)
-constexpr bool kManyRegisters = true;
-#else
-constexpr bool kManyRegisters = false;
-#endif
 
 // y[i][j] = sum over p, q of w[p][q] * x[i*S + p*D][j*S + q*D] for R rows of each of P phases: row, row + D,
 // ..., and the same from row + 1 on. With a dilation rows D apart share their windows, and rows next to each
@@ -160,8 +68,6 @@ __attribute__((noinline)) void depthwise_rest(Plane x, const float* w, float* y,
     depthwise_rows<L, K, D, S, 1, 1, turned, add>(x, w, y, y_pitch, row, columns, ahead);
 }
 
-constexpr int kRowGroup = 8;
-
 // How often ahead.some() is called meanwhile, at least.
 inline int depthwise_calls(int rows, int columns) {
   return (rows + kRowGroup - 1) / kRowGroup * (columns / tile_lanes(columns));
@@ -180,7 +86,7 @@ __attribute__((noinline)) void depthwise_plane(Plane x, const float* w, float* y
 // Of any kernel that separable ops offer.
 inline void depthwise_plane(int kernel, int dilation, int stride, Plane x, const float* weights, float* y,
                             ptrdiff_t y_pitch, int rows, int columns, FetchAhead& ahead) {
-  auto run = [&](auto k, auto d) {
+  with_kernel(kernel, dilation, [&](auto k, auto d) {
     with_tile_lanes(columns, [&](auto l) {
       if (stride == 1) {
         depthwise_plane<l(), k(), d(), 1, false, false>(x, weights, y, y_pitch, rows, columns, ahead);
@@ -188,16 +94,7 @@ inline void depthwise_plane(int kernel, int dilation, int stride, Plane x, const
         depthwise_plane<l(), k(), d(), 2, false, false>(x, weights, y, y_pitch, rows, columns, ahead);
       }
     });
-  };
-  constexpr std::integral_constant<int, 1> one;
-  constexpr std::integral_constant<int, 2> two;
-  constexpr std::integral_constant<int, 3> three;
-  constexpr std::integral_constant<int, 5> five;
-  if (kernel == 3) {
-    dilation == 1 ? run(three, one) : run(three, two);
-  } else {
-    dilation == 1 ? run(five, one) : run(five, two);
-  }
+  });
 }
 
 // sum[p][q - first] += sum over j of g[i][j] * x[i*S + p*D][j*S + q*D] for R rows i = row, row + D, ... and
@@ -325,104 +222,6 @@ void depthwise_input_stride2(Plane g, const float* w, float* d_x, ptrdiff_t pitc
   gather_plane_stride2<L, K, D, add, 1, 0>(g, w, even, pitch, rows, columns);
   ahead.some();
   gather_plane_stride2<L, K, D, add, 1, 1>(g, w, odd, pitch, rows, columns);
-}
-
-// y[o] = sum over i of w[o][i] * x[i] for O outputs and V vectors of pixels at a time. Strides of w are free,
-// so the transposed product is the same loop.
-struct Matrix {
-  const float* data;
-  int out_stride, in_stride;
-};
-
-// Vector k of the result goes to y + to[k].
-template <int L, int O, int V>
-inline void pointwise_pixels(const float* x, ptrdiff_t x_plane, Matrix w, int inputs, float* y,
-                             ptrdiff_t y_plane, const ptrdiff_t* to) {
-  Vec<L> sum[O][V] = {};
-  for (int i = 0; i < inputs; ++i) {
-    Vec<L> v[V];
-#pragma GCC unroll 4
-    for (int k = 0; k < V; ++k) v[k] = load<L>(x + i * x_plane + k * L);
-#pragma GCC unroll 4
-    for (int o = 0; o < O; ++o) {
-      const float weight = w.data[o * w.out_stride + i * w.in_stride];
-#pragma GCC unroll 4
-      for (int k = 0; k < V; ++k) sum[o][k] += v[k] * weight;
-    }
-  }
-#pragma GCC unroll 4
-  for (int o = 0; o < O; ++o)
-#pragma GCC unroll 4
-    for (int k = 0; k < V; ++k) store<L>(y + o * y_plane + to[k], sum[o][k]);
-}
-
-struct Tile {
-  float* data;
-  ptrdiff_t plane, pitch;
-};
-
-// Of so many outputs by vectors the sums stay in registers.
-constexpr int kPointwiseVectors = kManyRegisters ? 4 : 2;
-
-template <int L>
-inline void pointwise_rows(Tile x, Matrix w, int inputs, int outputs, Tile y, int rows) {
-  constexpr int V = kPointwiseVectors;
-  const int per_row = int(x.pitch) / L, vectors = int(rows * x.pitch) / L;
-  const bool gaps = y.pitch != x.pitch;
-  for (int o = 0; o < outputs;) {
-    const int count = outputs - o >= 4 ? 4 : 1;
-    const Matrix m{w.data + o * w.out_stride, w.out_stride, w.in_stride};
-    float* const out = y.data + o * y.plane;
-    for (int v = 0; v < vectors;) {
-      const int together = vectors - v >= V ? V : 1;
-      const float* from = x.data + ptrdiff_t(v) * L;
-      ptrdiff_t to[V];
-      for (int k = 0; k < together; ++k)
-        to[k] = gaps ? (v + k) / per_row * y.pitch + (v + k) % per_row * L : ptrdiff_t(v + k) * L;
-      if (count == 4 && together == V) {
-        pointwise_pixels<L, 4, V>(from, x.plane, m, inputs, out, y.plane, to);
-      } else if (count == 4) {
-        pointwise_pixels<L, 4, 1>(from, x.plane, m, inputs, out, y.plane, to);
-      } else if (together == V) {
-        pointwise_pixels<L, 1, V>(from, x.plane, m, inputs, out, y.plane, to);
-      } else {
-        pointwise_pixels<L, 1, 1>(from, x.plane, m, inputs, out, y.plane, to);
-      }
-      v += together;
-    }
-    o += count;
-  }
-}
-
-// x: rows without gaps, x.pitch floats each, whole vectors of kTileLanes. Several vectors at a time wherever
-// rows of y begin; nothing lies across a cache line here, so as wide as there are.
-inline void pointwise_tile(Tile x, Matrix w, int inputs, int outputs, Tile y, int rows) {
-  const ptrdiff_t run = y.pitch == x.pitch ? rows * x.pitch : x.pitch;
-  if (run % kLanes == 0) return pointwise_rows<kLanes>(x, w, inputs, outputs, y, rows);
-  pointwise_rows<kTileLanes>(x, w, inputs, outputs, y, rows);
-}
-
-// d_w (outputs, inputs) += g x^T. With many channels and few pixels sums over lanes would cost more than the
-// products: x is transposed to `scratch` (pixels, inputs) instead.
-inline void pointwise_weight_tile(const float* g, const float* x, ptrdiff_t row, int pixels, int inputs,
-                                  int outputs, float* scratch, float* d_w) {
-  if (!scratch) {
-    DotTile t{};
-    t.length = pixels;
-    t.a = g, t.a_row = row;
-    t.b = x, t.b_row = row;
-    t.c = d_w, t.c_row = inputs, t.add = true;
-    return dot_product(outputs, inputs, t);
-  }
-  const int64_t scratch_row = round_up(inputs, 16);
-  transpose(x, row, inputs, pixels, scratch, scratch_row);
-  GemmTile t{};
-  t.k = pixels;
-  t.a = g, t.a_row = row, t.a_k = 1;
-  t.b = scratch, t.b_row = scratch_row;
-  t.c = d_w, t.c_row = inputs, t.columns = inputs;
-  t.addend = d_w;
-  gemm(outputs, t);
 }
 
 }  // namespace

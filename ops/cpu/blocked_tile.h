@@ -1,0 +1,220 @@
+// One image's tiles with channels in blocks of kLanes (ops/cpu/depthwise_blocked.h): what brings them there
+// and back, and pointwise convolutions between them and tiles of whole channels.
+#pragma once
+
+#include <type_traits>
+
+#include "ops/cpu/depthwise_blocked.h"
+#include "ops/cpu/lane_sums.h"
+#include "ops/cpu/transpose.h"
+#include "ops/separable_plan.h"
+
+namespace ladarts {
+namespace {
+
+// Floats from block to block and row to row of a stage's tiles, all in the memory planned for whole channels.
+struct BlockedPlan {
+  explicit BlockedPlan(const SeparablePlan& p)
+      : blocks(p.c / kBlock),
+        u_pitch(ptrdiff_t(p.in_w + 2 * kHalo) * kBlock),
+        u_block((p.in_h + 2 * kHalo) * u_pitch),
+        d_u_block(ptrdiff_t(p.in_h) * p.in_w * kBlock),
+        t_block(ptrdiff_t(p.out_h) * p.out_w * kBlock),
+        h_pitch(ptrdiff_t(p.out_w + 2 * kHalo) * kBlock),
+        h_block((p.out_h + 2 * kHalo) * h_pitch) {}
+  static bool takes(const SeparablePlan& p) { return p.c % kBlock == 0; }
+
+  int blocks;
+  ptrdiff_t u_pitch, u_block, d_u_block, t_block, h_pitch, h_block;
+};
+
+// The inside of a block's padded plane = relu(scale * x + shift); x: kBlock channels of `pixels` floats, in
+// rows of `width`.
+inline void load_block(const float* x, int64_t pixels, int width, BlockVec scale, BlockVec shift,
+                       float* inside, ptrdiff_t pitch) {
+  int column = 0;
+  for (int64_t j = 0; j < pixels; j += kBlock) {
+    const int n = int(std::min<int64_t>(kBlock, pixels - j));
+    BlockVec block[kBlock];
+#pragma GCC unroll 16
+    for (int k = 0; k < kBlock; ++k) {
+      const float* from = x + k * pixels + j;
+      block[k] = n == kBlock ? load<kBlock>(from) : load_first<kBlock>(from, n);
+    }
+    exchange_blocks<1>(block);
+    for (int k = 0; k < n; ++k) {
+      store<kBlock>(inside + column * kBlock, relu<kBlock>(block[k] * scale + shift));
+      if (++column == width) column = 0, inside += pitch;
+    }
+  }
+}
+
+// What a block's channels of x receive.
+struct BlockInputGradient {
+  const float* u;  // inside of its padded plane
+  ptrdiff_t pitch;
+  const float* d_u;  // without padding
+  const float* x;    // kBlock channels of `pixels` floats
+  float* d_x;        // null: sums alone
+  int64_t pixels;
+  int width;
+  const float* scale;  // of each channel; null: 1, and no sums are wanted
+};
+
+// d_x (+)= scale * d, d = d_u where u > 0; d_scale += sums of d * x, d_shift += sums of d.
+template <bool add>
+inline void finish_block(const BlockInputGradient& b, float* d_scale, float* d_shift) {
+  const bool sums = b.scale != nullptr;
+  BlockVec scale_sums[kBlock] = {}, shift_sums = {};
+  const float* u = b.u;
+  int column = 0;
+  for (int64_t j = 0; j < b.pixels; j += kBlock) {
+    const int n = int(std::min<int64_t>(kBlock, b.pixels - j));
+    BlockVec d[kBlock];
+    for (int k = 0; k < kBlock; ++k) {
+      if (k < n) {
+        d[k] = load<kBlock>(u + column * kBlock) > 0.f ? load<kBlock>(b.d_u + (j + k) * kBlock) : BlockVec{};
+        if (++column == b.width) column = 0, u += b.pitch;
+      } else {
+        d[k] = BlockVec{};
+      }
+      if (sums) shift_sums += d[k];
+    }
+    exchange_blocks<1>(d);
+#pragma GCC unroll 16
+    for (int k = 0; k < kBlock; ++k) {
+      const int64_t at = k * b.pixels + j;
+      auto read = [&](const float* from) {
+        return n == kBlock ? load<kBlock>(from) : load_first<kBlock>(from, n);
+      };
+      if (sums) scale_sums[k] += d[k] * read(b.x + at);
+      if (!b.d_x) continue;
+      BlockVec d_x = sums ? d[k] * b.scale[k] : d[k];
+      if (add) d_x += read(b.d_x + at);
+      if (n == kBlock) {
+        store<kBlock>(b.d_x + at, d_x);
+      } else {
+        store_first<kBlock>(b.d_x + at, d_x, n);
+      }
+    }
+  }
+  if (!sums) return;
+  add_lane_sums<kBlock>(scale_sums, kBlock, d_scale);
+  store<kBlock>(d_shift, load<kBlock>(d_shift) + shift_sums);
+}
+
+// Taps of all blocks, (K * K, kBlock) each, from weights (channels, K, K) of `taps` = K * K floats; and back.
+inline void block_taps(const float* w, int blocks, int taps, float* to) {
+  for (int b = 0; b < blocks; ++b)
+    transpose(w + b * kBlock * taps, taps, kBlock, taps, to + b * kBlock * taps, kBlock);
+}
+inline void unblock_taps(const float* blocked, int blocks, int taps, float* to, bool add) {
+  for (int b = 0; b < blocks; ++b, blocked += kBlock * taps, to += kBlock * taps)
+    for (int t = 0; t < taps; ++t)
+      for (int c = 0; c < kBlock; ++c)
+        to[c * taps + t] = blocked[t * kBlock + c] + (add ? to[c * taps + t] : 0.f);
+}
+
+// f(first block, B as a constant) for all blocks, in groups as large as registers allow.
+template <class F>
+inline void for_block_groups(int blocks, F f) {
+  int b = 0;
+  if constexpr (kManyRegisters)
+    for (; b + 4 <= blocks; b += 4) f(b, std::integral_constant<int, 4>());
+  for (; b + 2 <= blocks; b += 2) f(b, std::integral_constant<int, 2>());
+  if (b < blocks) f(b, std::integral_constant<int, 1>());
+}
+// Sums that stay in registers.
+constexpr int kBlockSums = kManyRegisters ? 16 : 8;
+
+// h[b][pixel] = sum over o of g[o][pixel] * w[o][channels of b] for P pixels and B blocks.
+template <int P, int B>
+inline void block_pointwise_pixels(const float* g, ptrdiff_t g_channel, const float* w, ptrdiff_t w_row,
+                                   int outputs, float* h, ptrdiff_t h_block) {
+  BlockVec sum[P][B] = {};
+  for (int o = 0; o < outputs; ++o, g += g_channel, w += w_row) {
+    BlockVec weight[B];
+#pragma GCC unroll 16
+    for (int b = 0; b < B; ++b) weight[b] = load<kBlock>(w + b * kBlock);
+#pragma GCC unroll 16
+    for (int k = 0; k < P; ++k)
+#pragma GCC unroll 16
+      for (int b = 0; b < B; ++b) sum[k][b] += weight[b] * g[k];
+  }
+#pragma GCC unroll 16
+  for (int k = 0; k < P; ++k)
+#pragma GCC unroll 16
+    for (int b = 0; b < B; ++b) store<kBlock>(h + b * h_block + k * kBlock, sum[k][b]);
+}
+
+// Tiles of whole channels, (channels, rows, columns).
+struct ChannelTile {
+  const float* data;
+  ptrdiff_t channel, pitch;
+};
+
+// h = w' g: g (outputs, rows, columns), w (outputs, channels), h the inside of padded planes of all blocks.
+inline void block_pointwise(ChannelTile g, const float* w, int outputs, int rows, int columns,
+                            const BlockedPlan& plan, float* h) {
+  const ptrdiff_t channels = ptrdiff_t(plan.blocks) * kBlock;
+  for (int r = 0; r < rows; ++r)
+    for_block_groups(plan.blocks, [&](int b, auto B) {
+      constexpr int P = kBlockSums / B();
+      const float *from = g.data + r * g.pitch, *weights = w + b * kBlock;
+      float* to = h + b * plan.h_block + r * plan.h_pitch;
+      int j = 0;
+      for (; j + P <= columns; j += P)
+        block_pointwise_pixels<P, B()>(from + j, g.channel, weights, channels, outputs, to + j * kBlock,
+                                       plan.h_block);
+      for (; j < columns; ++j)
+        block_pointwise_pixels<1, B()>(from + j, g.channel, weights, channels, outputs, to + j * kBlock,
+                                       plan.h_block);
+    });
+}
+
+// d_w[o][channels of b] += sum over pixels of g[o] * t[b] for O outputs and B blocks.
+template <int O, int B>
+inline void block_pointwise_weights(ChannelTile g, const float* t, ptrdiff_t t_block, int rows, int columns,
+                                    float* d_w, ptrdiff_t d_w_row) {
+  const RowStep step(g.channel);
+  BlockVec sum[O][B];
+#pragma GCC unroll 16
+  for (int o = 0; o < O; ++o)
+#pragma GCC unroll 16
+    for (int b = 0; b < B; ++b) sum[o][b] = load<kBlock>(d_w + o * d_w_row + b * kBlock);
+  for (int r = 0; r < rows; ++r) {
+    const float* from = g.data + r * g.pitch;
+    for (int j = 0; j < columns; ++j, t += kBlock) {
+      BlockVec v[B];
+#pragma GCC unroll 16
+      for (int b = 0; b < B; ++b) v[b] = load<kBlock>(t + b * t_block);
+      walk_rows<O>(from + j, step, [&](int o, const float* at) LADARTS_INLINE_LAMBDA {
+        unrolled<B>([&](int b) LADARTS_INLINE_LAMBDA { sum[o][b] += v[b] * *at; });
+      });
+    }
+  }
+#pragma GCC unroll 16
+  for (int o = 0; o < O; ++o)
+#pragma GCC unroll 16
+    for (int b = 0; b < B; ++b) store<kBlock>(d_w + o * d_w_row + b * kBlock, sum[o][b]);
+}
+
+// d_w (outputs, channels) += g t': g (outputs, rows, columns), t the tiles of all blocks without padding.
+inline void block_pointwise_weight(ChannelTile g, const float* t, int outputs, int rows, int columns,
+                                   const BlockedPlan& plan, float* d_w) {
+  const ptrdiff_t channels = ptrdiff_t(plan.blocks) * kBlock;
+  for_block_groups(plan.blocks, [&](int b, auto B) {
+    constexpr int O = kBlockSums / B();
+    int o = 0;
+    auto run = [&](auto count) {
+      block_pointwise_weights<count(), B()>({g.data + o * g.channel, g.channel, g.pitch},
+                                            t + b * plan.t_block, plan.t_block, rows, columns,
+                                            d_w + o * channels + b * kBlock, channels);
+    };
+    for (; o + O <= outputs; o += O) run(std::integral_constant<int, O>());
+    for (; o < outputs; ++o) run(std::integral_constant<int, 1>());
+  });
+}
+
+}  // namespace
+}  // namespace ladarts

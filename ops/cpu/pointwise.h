@@ -1,0 +1,148 @@
+// Pointwise convolutions of one image's tiles (ops/separable_plan.h) and the gradient of their weights.
+#pragma once
+
+#include <type_traits>
+
+#include "ops/cpu/gemm.h"
+#include "ops/cpu/transpose.h"
+#include "ops/separable_plan.h"
+
+namespace ladarts {
+namespace {
+
+// y[o] = sum over i of w[o][i] * x[i] for O outputs and V vectors of pixels at a time. Strides of w are free,
+// so the transposed product is the same loop.
+struct Matrix {
+  const float* data;
+  int out_stride, in_stride;
+};
+
+// Where V vectors of the result begin behind each other's start: vector k at y + to[k], or its halves at
+// y + to[2k] and y + to[2k + 1].
+template <int V>
+struct PixelRuns {
+  ptrdiff_t to[2 * V];
+};
+
+template <int L, int O, int V, bool halves>
+__attribute__((noinline)) void pointwise_pixels(const float* x, ptrdiff_t x_plane, Matrix w, int inputs,
+                                                float* y, ptrdiff_t y_plane, const PixelRuns<V>& runs) {
+  Vec<L> sum[O][V] = {};
+  for (int i = 0; i < inputs; ++i, x += x_plane) {
+    Vec<L> v[V];
+#pragma GCC unroll 8
+    for (int k = 0; k < V; ++k) v[k] = load<L>(x + k * L);
+#pragma GCC unroll 8
+    for (int o = 0; o < O; ++o) {
+      const float weight = w.data[o * w.out_stride + i * w.in_stride];
+#pragma GCC unroll 8
+      for (int k = 0; k < V; ++k) sum[o][k] += v[k] * weight;
+    }
+  }
+#pragma GCC unroll 8
+  for (int o = 0; o < O; ++o, y += y_plane)
+#pragma GCC unroll 8
+    for (int k = 0; k < V; ++k) {
+      if constexpr (halves) {
+        store<L / 2>(y + runs.to[2 * k], lower_half<L>(sum[o][k]));
+        store<L / 2>(y + runs.to[2 * k + 1], upper_half<L>(sum[o][k]));
+      } else {
+        store<L>(y + runs.to[k], sum[o][k]);
+      }
+    }
+}
+
+struct Tile {
+  float* data;
+  ptrdiff_t plane, pitch;
+};
+
+// V vectors of pixels of all channels stay in the nearest cache while the outputs pass, six at a time.
+template <int L, int V, bool halves>
+inline void pointwise_outputs(const float* x, ptrdiff_t x_plane, Matrix w, int inputs, int outputs, float* y,
+                              ptrdiff_t y_plane, const PixelRuns<V>& runs) {
+  const Blocks blocks(outputs, kTileRows);
+  for (int64_t b = 0; b < blocks.count; ++b) {
+    const int64_t o = blocks.begin(b);
+    const Matrix m{w.data + o * w.out_stride, w.out_stride, w.in_stride};
+    auto run = [&](auto rows) {
+      pointwise_pixels<L, rows(), V, halves>(x, x_plane, m, inputs, y + o * y_plane, y_plane, runs);
+    };
+    switch (blocks.begin(b + 1) - o) {
+      case 1:
+        run(std::integral_constant<int, 1>());
+        break;
+      case 2:
+        run(std::integral_constant<int, 2>());
+        break;
+      case 3:
+        run(std::integral_constant<int, 3>());
+        break;
+      case 4:
+        run(std::integral_constant<int, 4>());
+        break;
+      case 5:
+        run(std::integral_constant<int, 5>());
+        break;
+      default:
+        run(std::integral_constant<int, kTileRows>());
+    }
+  }
+}
+
+// Rows of y may lie apart: a whole number of runs of L floats to each, or of half as many.
+template <int L, bool halves>
+inline void pointwise_rows(Tile x, Matrix w, int inputs, int outputs, Tile y, int rows) {
+  constexpr int V = kTileVectors, run = halves ? L / 2 : L;
+  const int per_row = int(x.pitch) / run, vectors = int(rows * x.pitch) / L;
+  const bool gaps = y.pitch != x.pitch;
+  auto begin = [&](int r) -> ptrdiff_t {
+    return gaps ? r / per_row * y.pitch + r % per_row * run : ptrdiff_t(r) * run;
+  };
+  auto columns = [&](int v, auto together) {
+    PixelRuns<together()> runs;
+    constexpr int each = halves ? 2 : 1;
+    for (int k = 0; k < each * together(); ++k) runs.to[k] = begin(each * v + k);
+    pointwise_outputs<L, together(), halves>(x.data + ptrdiff_t(v) * L, x.plane, w, inputs, outputs, y.data,
+                                             y.plane, runs);
+  };
+  int v = 0;
+  for (; v + V <= vectors; v += V) columns(v, std::integral_constant<int, V>());
+  for (; v < vectors; ++v) columns(v, std::integral_constant<int, 1>());
+}
+
+// x: rows without gaps, x.pitch floats each, whole vectors of kTileLanes. Several vectors at a time wherever
+// rows of y begin; nothing lies across a cache line here, so as wide as there are.
+inline void pointwise_tile(Tile x, Matrix w, int inputs, int outputs, Tile y, int rows) {
+  const ptrdiff_t run = y.pitch == x.pitch ? rows * x.pitch : x.pitch;
+  if (run % kLanes == 0) return pointwise_rows<kLanes, false>(x, w, inputs, outputs, y, rows);
+  if constexpr (kLanes > kTileLanes)
+    if (rows * x.pitch % kLanes == 0) return pointwise_rows<kLanes, true>(x, w, inputs, outputs, y, rows);
+  pointwise_rows<kTileLanes, false>(x, w, inputs, outputs, y, rows);
+}
+
+// d_w (outputs, inputs) += g x^T. With many channels and few pixels sums over lanes would cost more than the
+// products: x is transposed to `scratch` (pixels, inputs) instead.
+inline void pointwise_weight_tile(const float* g, const float* x, ptrdiff_t row, int pixels, int inputs,
+                                  int outputs, float* scratch, float* d_w) {
+  if (!scratch) {
+    DotTile t{};
+    t.length = pixels;
+    t.a = g, t.a_row = row;
+    t.b = x, t.b_row = row;
+    t.c = d_w, t.c_row = inputs, t.add = true;
+    return dot_product(outputs, inputs, t);
+  }
+  const int64_t scratch_row = round_up(inputs, 16);
+  transpose(x, row, inputs, pixels, scratch, scratch_row);
+  GemmTile t{};
+  t.k = pixels;
+  t.a = g, t.a_row = row, t.a_k = 1;
+  t.b = scratch, t.b_row = scratch_row;
+  t.c = d_w, t.c_row = inputs, t.columns = inputs;
+  t.addend = d_w;
+  gemm(outputs, t);
+}
+
+}  // namespace
+}  // namespace ladarts

@@ -1,0 +1,112 @@
+// The tiles of one image in the backward pass of a separable stage with channels in blocks of kLanes: the
+// steps of PlaneGradTiles, in the same memory.
+#pragma once
+
+#include "ops/cpu/blocked_tile.h"
+#include "ops/cpu/separable_grad_planes.h"
+
+namespace ladarts {
+namespace {
+
+class BlockedGradTiles {
+ public:
+  explicit BlockedGradTiles(const PlaneGradTiles& at)
+      : p(at.p), blocked(at.p), u(at.u), d_u(at.d_u), t(at.t), g(at.g), h(at.h) {}
+
+  int64_t calls(bool gradients) const { return int64_t(blocked.blocks) * (gradients ? p.in_h : p.out_h); }
+
+  void load(const SeparableStage& op, const KernelArgs& a, int64_t n, int input) {
+    const int64_t pixels = int64_t(p.in_h) * p.in_w;
+    const float* x = a.in(input) + n * a.in_shape(input)[1] * pixels;
+    const float* affine = op.has_affine ? a.in(op.affine_at(input)) : nullptr;
+    for (int b = 0; b < blocked.blocks; ++b) {
+      const int c = b * kBlock;
+      const BlockVec scale = affine ? ladarts::load<kBlock>(affine + c) : BlockVec{} + 1.f;
+      const BlockVec shift = affine ? ladarts::load<kBlock>(affine + p.c + c) : BlockVec{};
+      load_block(x + c * pixels, pixels, p.in_w, scale, shift, inside_u(b), blocked.u_pitch);
+    }
+  }
+  void depthwise(const GradBranch& branch, FetchAhead& ahead) {
+    with_kernel_and_stride(branch, [&](auto k, auto d, auto s) {
+      for (int b = 0; b < blocked.blocks; ++b)
+        block_plane<k(), d(), s(), false, false>(plane(b), taps(branch, b), t + b * blocked.t_block,
+                                                 ptrdiff_t(p.out_w) * kBlock, p.out_h, p.out_w, ahead);
+    });
+  }
+  void pointwise_weight(const GradBranch& branch, float* d_w) {
+    block_pointwise_weight({g, p.tile_stride, p.width}, t, branch.outputs, p.out_h, p.out_w, blocked, d_w);
+  }
+  void pointwise(const GradBranch& branch) {
+    block_pointwise({g, p.tile_stride, p.width}, branch.pointwise, branch.outputs, p.out_h, p.out_w, blocked,
+                    h + kHalo * (blocked.h_pitch + kBlock));
+  }
+  // d_w in blocks, (blocks, K * K, kBlock).
+  void depthwise_gradients(const GradBranch& branch, float* d_w, InputGradient mode, FetchAhead& ahead) {
+    with_kernel_and_stride(branch, [&](auto k, auto d, auto s) {
+      for (int b = 0; b < blocked.blocks; ++b) {
+        if (d_w)
+          block_weight_plane<k(), d(), s()>(plane(b), inner(b), d_w + b * k * k * kBlock, p.out_h, p.out_w);
+        if (mode == InputGradient::overwrite) input_gradient<k(), d(), s(), false>(branch, b, ahead);
+        if (mode == InputGradient::add) input_gradient<k(), d(), s(), true>(branch, b, ahead);
+      }
+    });
+  }
+  void store(const GradInput& in, float* d_scale, float* d_shift) {
+    const int64_t pixels = int64_t(p.in_h) * p.in_w;
+    for (int b = 0; b < blocked.blocks; ++b) {
+      const int c = b * kBlock;
+      const BlockInputGradient at{inside_u(b),
+                                  blocked.u_pitch,
+                                  d_u + b * blocked.d_u_block,
+                                  in.x + c * pixels,
+                                  in.d_x ? in.d_x + c * pixels : nullptr,
+                                  pixels,
+                                  p.in_w,
+                                  in.scale ? in.scale + c : nullptr};
+      if (in.add) {
+        finish_block<true>(at, d_scale + c, d_shift + c);
+      } else {
+        finish_block<false>(at, d_scale + c, d_shift + c);
+      }
+    }
+  }
+
+  const SeparablePlan& p;
+  const BlockedPlan blocked;
+  float *u, *d_u;  // padded, and without padding
+  float *t, *g;    // t in blocks, g channel by channel
+  float* h;        // padded, of output size
+
+ private:
+  template <class F>
+  void with_kernel_and_stride(const GradBranch& b, F f) {
+    with_kernel(b.kernel, b.dilation, [&](auto k, auto d) {
+      if (p.stride == 1) {
+        f(k, d, std::integral_constant<int, 1>());
+      } else {
+        f(k, d, std::integral_constant<int, 2>());
+      }
+    });
+  }
+  float* inside_u(int b) const { return u + b * blocked.u_block + kHalo * (blocked.u_pitch + kBlock); }
+  BlockPlane plane(int b) const { return {u + b * blocked.u_block, blocked.u_pitch}; }
+  BlockPlane inner(int b) const {
+    return {h + b * blocked.h_block + kHalo * (blocked.h_pitch + kBlock), blocked.h_pitch};
+  }
+  static const float* taps(const GradBranch& branch, int b) {
+    return branch.depthwise + b * branch.kernel * branch.kernel * kBlock;
+  }
+  template <int K, int D, int S, bool add>
+  void input_gradient(const GradBranch& branch, int b, FetchAhead& ahead) {
+    float* to = d_u + b * blocked.d_u_block;
+    if constexpr (S == 1) {
+      block_plane<K, D, 1, true, add>({h + b * blocked.h_block, blocked.h_pitch}, taps(branch, b), to,
+                                      ptrdiff_t(p.in_w) * kBlock, p.in_h, p.in_w, ahead);
+    } else {
+      block_input_stride2<K, D, add>(inner(b), taps(branch, b), to, p.in_h, p.in_w, ahead);
+    }
+  }
+};
+
+}  // namespace
+}  // namespace ladarts
