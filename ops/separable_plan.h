@@ -31,8 +31,9 @@ struct SeparablePlan {
   int chunks;              // the batch is cut into these for partial sums of weight gradients
   int64_t images_per_chunk;
 
-  static constexpr int64_t kFlagFloats = 16;  // of each thread: see FirstTask
-  int64_t forward_scratch() const;            // floats of a thread, without them
+  static constexpr int64_t kFlagFloats = 16;    // of each thread: see FirstTask
+  static constexpr int64_t kMomentFloats = 48;  // of each output: see OutputMoments
+  int64_t forward_scratch() const;              // floats of a thread, without them
   int64_t backward_scratch() const;
 };
 

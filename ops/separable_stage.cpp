@@ -85,7 +85,7 @@ SeparablePlan::SeparablePlan(int s, int channels, const Shape& x, int outputs)
 }
 
 int64_t SeparablePlan::forward_scratch() const {
-  return round_up(int64_t(c) * plane, 16) + int64_t(c + o) * tile_stride;
+  return round_up(int64_t(c) * plane, 16) + int64_t(c + o) * tile_stride + o * kMomentFloats;
 }
 
 int64_t SeparablePlan::backward_scratch() const {

@@ -1,6 +1,7 @@
 // Pointwise convolutions of one image's tiles (ops/separable_plan.h) and the gradient of their weights.
 #pragma once
 
+#include <algorithm>
 #include <type_traits>
 
 #include "ops/cpu/gemm.h"
@@ -24,9 +25,56 @@ struct PixelRuns {
   ptrdiff_t to[2 * V];
 };
 
+// Mean and sum of squared deviations of outputs, gathered while they are still in registers. Deviations are
+// taken from an output's first value, so that a large mean takes no digits from them.
+class OutputMoments {
+ public:
+  // memory: kMomentFloats for each output, at a cache line.
+  static_assert(SeparablePlan::kMomentFloats > 2 * kLanes);
+  OutputMoments(float* memory, int outputs) : sums_(memory), first_(memory + int64_t(outputs) * 2 * kLanes) {}
+  // Of outputs from `o` on, O by V vectors. Outputs must see the same pixels before any sees others.
+  template <int O, int V>
+  void add(int o, const Vec<kLanes> (&values)[O][V]) {
+#pragma GCC unroll 8
+    for (int i = 0; i < O; ++i) {
+      float* const sums = sums_ + ptrdiff_t(o + i) * 2 * kLanes;
+      if (empty_) first_[o + i] = values[i][0][0];
+      const Vec<kLanes> first = splat<kLanes>(first_[o + i]);
+      Vec<kLanes> sum = empty_ ? Vec<kLanes>{} : load<kLanes>(sums),
+                  squares = empty_ ? Vec<kLanes>{} : load<kLanes>(sums + kLanes);
+#pragma GCC unroll 8
+      for (int k = 0; k < V; ++k) {
+        const Vec<kLanes> d = values[i][k] - first;
+        sum += d;
+        squares += d * d;
+      }
+      store<kLanes>(sums, sum);
+      store<kLanes>(sums + kLanes, squares);
+    }
+  }
+  void added_to_all() {
+    empty_ = false;
+  }
+  // moments[o] = {mean, squared deviations} of n values of output o.
+  void finish(int outputs, int64_t n, float* moments) const {
+    for (int o = 0; o < outputs; ++o) {
+      const float* const sums = sums_ + ptrdiff_t(o) * 2 * kLanes;
+      const double sum = double(sum_lanes<kLanes>(load<kLanes>(sums))),
+                   squares = double(sum_lanes<kLanes>(load<kLanes>(sums + kLanes)));
+      moments[2 * o] = float(double(first_[o]) + sum / double(n));
+      moments[2 * o + 1] = float(std::max(0., squares - sum * sum / double(n)));
+    }
+  }
+
+ private:
+  float *sums_, *first_;
+  bool empty_ = true;
+};
+
 template <int L, int O, int V, bool halves>
 __attribute__((noinline)) void pointwise_pixels(const float* x, ptrdiff_t x_plane, Matrix w, int inputs,
-                                                float* y, ptrdiff_t y_plane, const PixelRuns<V>& runs) {
+                                                float* y, ptrdiff_t y_plane, const PixelRuns<V>& runs,
+                                                OutputMoments* moments, int first_output) {
   Vec<L> sum[O][V] = {};
   for (int i = 0; i < inputs; ++i, x += x_plane) {
     Vec<L> v[V];
@@ -39,6 +87,8 @@ __attribute__((noinline)) void pointwise_pixels(const float* x, ptrdiff_t x_plan
       for (int k = 0; k < V; ++k) sum[o][k] += v[k] * weight;
     }
   }
+  if constexpr (L == kLanes)
+    if (moments) moments->add<O, V>(first_output, sum);
 #pragma GCC unroll 8
   for (int o = 0; o < O; ++o, y += y_plane)
 #pragma GCC unroll 8
@@ -60,13 +110,14 @@ struct Tile {
 // V vectors of pixels of all channels stay in the nearest cache while the outputs pass, six at a time.
 template <int L, int V, bool halves>
 inline void pointwise_outputs(const float* x, ptrdiff_t x_plane, Matrix w, int inputs, int outputs, float* y,
-                              ptrdiff_t y_plane, const PixelRuns<V>& runs) {
+                              ptrdiff_t y_plane, const PixelRuns<V>& runs, OutputMoments* moments) {
   const Blocks blocks(outputs, kTileRows);
   for (int64_t b = 0; b < blocks.count; ++b) {
     const int64_t o = blocks.begin(b);
     const Matrix m{w.data + o * w.out_stride, w.out_stride, w.in_stride};
     auto run = [&](auto rows) {
-      pointwise_pixels<L, rows(), V, halves>(x, x_plane, m, inputs, y + o * y_plane, y_plane, runs);
+      pointwise_pixels<L, rows(), V, halves>(x, x_plane, m, inputs, y + o * y_plane, y_plane, runs, moments,
+                                             int(o));
     };
     switch (blocks.begin(b + 1) - o) {
       case 1:
@@ -88,11 +139,13 @@ inline void pointwise_outputs(const float* x, ptrdiff_t x_plane, Matrix w, int i
         run(std::integral_constant<int, kTileRows>());
     }
   }
+  if (moments) moments->added_to_all();
 }
 
 // Rows of y may lie apart: a whole number of runs of L floats to each, or of half as many.
 template <int L, bool halves>
-inline void pointwise_rows(Tile x, Matrix w, int inputs, int outputs, Tile y, int rows) {
+inline void pointwise_rows(Tile x, Matrix w, int inputs, int outputs, Tile y, int rows,
+                           OutputMoments* moments) {
   constexpr int V = kTileVectors, run = halves ? L / 2 : L;
   const int per_row = int(x.pitch) / run, vectors = int(rows * x.pitch) / L;
   const bool gaps = y.pitch != x.pitch;
@@ -104,7 +157,7 @@ inline void pointwise_rows(Tile x, Matrix w, int inputs, int outputs, Tile y, in
     constexpr int each = halves ? 2 : 1;
     for (int k = 0; k < each * together(); ++k) runs.to[k] = begin(each * v + k);
     pointwise_outputs<L, together(), halves>(x.data + ptrdiff_t(v) * L, x.plane, w, inputs, outputs, y.data,
-                                             y.plane, runs);
+                                             y.plane, runs, moments);
   };
   int v = 0;
   for (; v + V <= vectors; v += V) columns(v, std::integral_constant<int, V>());
@@ -112,15 +165,17 @@ inline void pointwise_rows(Tile x, Matrix w, int inputs, int outputs, Tile y, in
 }
 
 // x: rows without gaps, x.pitch floats each, whole vectors of kTileLanes. Several vectors at a time wherever
-// rows of y begin; nothing lies across a cache line here, so as wide as there are.
-inline void pointwise_tile(Tile x, Matrix w, int inputs, int outputs, Tile y, int rows) {
+// rows of y begin; nothing lies across a cache line here, so as wide as there are. Moments of
+// the outputs are gathered where y has no gaps and x whole vectors of kLanes alone.
+inline void pointwise_tile(Tile x, Matrix w, int inputs, int outputs, Tile y, int rows,
+                           OutputMoments* moments = nullptr) {
   const ptrdiff_t run = y.pitch == x.pitch ? rows * x.pitch : x.pitch;
-  if (run % kLanes == 0) return pointwise_rows<kLanes, false>(x, w, inputs, outputs, y, rows);
+  if (run % kLanes == 0) return pointwise_rows<kLanes, false>(x, w, inputs, outputs, y, rows, moments);
   if constexpr (kLanes > kTileLanes)
-    if (rows * x.pitch % kLanes == 0) return pointwise_rows<kLanes, true>(x, w, inputs, outputs, y, rows);
-  pointwise_rows<kTileLanes, false>(x, w, inputs, outputs, y, rows);
+    if (rows * x.pitch % kLanes == 0)
+      return pointwise_rows<kLanes, true>(x, w, inputs, outputs, y, rows, moments);
+  pointwise_rows<kTileLanes, false>(x, w, inputs, outputs, y, rows, nullptr);
 }
-
 // d_w (outputs, inputs) += g x^T. With many channels and few pixels sums over lanes would cost more than the
 // products: x is transposed to `scratch` (pixels, inputs) instead.
 inline void pointwise_weight_tile(const float* g, const float* x, ptrdiff_t row, int pixels, int inputs,
