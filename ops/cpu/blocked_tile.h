@@ -2,6 +2,7 @@
 // and back, and pointwise convolutions between them and tiles of whole channels.
 #pragma once
 
+#include <cmath>
 #include <type_traits>
 
 #include "ops/cpu/depthwise_blocked.h"
@@ -28,25 +29,52 @@ struct BlockedPlan {
   ptrdiff_t u_pitch, u_block, d_u_block, t_block, h_pitch, h_block;
 };
 
+// f(j, n, offset of pixel j + k as a function of k < n) for n = kBlock pixels at a time, the last time maybe
+// fewer, of a padded plane's inside in rows of `width` pixels. Compiled for the widths of CIFAR networks too.
+template <class F>
+inline void for_pixel_groups(int64_t pixels, int width, ptrdiff_t pitch, F f) {
+  auto walk = [&](auto run) {  // pixels of a group that lie in one row, or 0: any
+    int64_t j = 0;
+    ptrdiff_t row = 0, column = 0;
+    for (; j + kBlock <= pixels && run() > 0; j += kBlock) {
+      const ptrdiff_t at = row * pitch + column * kBlock;
+      f(j, std::integral_constant<int, kBlock>(), [=](int k) {
+        constexpr int in_row = run() > 0 ? run() : 1;
+        return at + k / in_row * pitch + k % in_row * kBlock;
+      });
+      column += kBlock;
+      if (column >= width) row += column / width, column = 0;
+    }
+    for (; j < pixels; j += kBlock)
+      f(j, int(std::min<int64_t>(kBlock, pixels - j)),
+        [j, width, pitch](int k) { return (j + k) / width * pitch + (j + k) % width * kBlock; });
+  };
+  if (width % kBlock == 0) {
+    walk(std::integral_constant<int, kBlock>());
+  } else if (width == 8 && pixels % kBlock == 0) {
+    walk(std::integral_constant<int, 8>());
+  } else {
+    walk(std::integral_constant<int, 0>());
+  }
+}
+
 // The inside of a block's padded plane = relu(scale * x + shift); x: kBlock channels of `pixels` floats, in
 // rows of `width`.
 inline void load_block(const float* x, int64_t pixels, int width, BlockVec scale, BlockVec shift,
                        float* inside, ptrdiff_t pitch) {
-  int column = 0;
-  for (int64_t j = 0; j < pixels; j += kBlock) {
-    const int n = int(std::min<int64_t>(kBlock, pixels - j));
+  for_pixel_groups(pixels, width, pitch, [&](int64_t j, int n, auto offset) {
     BlockVec block[kBlock];
 #pragma GCC unroll 16
     for (int k = 0; k < kBlock; ++k) {
       const float* from = x + k * pixels + j;
+      __builtin_prefetch(from + kBlock, 0, 3);
       block[k] = n == kBlock ? load<kBlock>(from) : load_first<kBlock>(from, n);
     }
-    exchange_blocks<1>(block);
-    for (int k = 0; k < n; ++k) {
-      store<kBlock>(inside + column * kBlock, relu<kBlock>(block[k] * scale + shift));
-      if (++column == width) column = 0, inside += pitch;
-    }
-  }
+    transpose(block);
+#pragma GCC unroll 16
+    for (int k = 0; k < kBlock; ++k)
+      if (k < n) store<kBlock>(inside + offset(k), relu<kBlock>(block[k] * scale + shift));
+  });
 }
 
 // What a block's channels of x receive.
@@ -58,48 +86,57 @@ struct BlockInputGradient {
   float* d_x;        // null: sums alone
   int64_t pixels;
   int width;
-  const float* scale;  // of each channel; null: 1, and no sums are wanted
+  const float *scale, *shift;  // of each channel; null: none, and no sums are wanted
 };
+
+// d_scale += sums of d * x. As u = scale * x + shift where d is not zero, sums of d * u give them, unless a
+// scale is nearly zero.
+inline void add_scale_sums(const BlockInputGradient& b, BlockVec u_sums, BlockVec shift_sums,
+                           float* d_scale) {
+  for (int k = 0; k < kBlock; ++k) {
+    if (std::abs(b.scale[k]) > 1e-18f) {
+      d_scale[k] += (u_sums[k] - b.shift[k] * shift_sums[k]) / b.scale[k];
+      continue;
+    }
+    for (int64_t i = 0; i < b.pixels; ++i) {
+      const float u = b.u[i / b.width * b.pitch + i % b.width * kBlock + k];
+      if (u > 0.f) d_scale[k] += b.d_u[i * kBlock + k] * b.x[k * b.pixels + i];
+    }
+  }
+}
 
 // d_x (+)= scale * d, d = d_u where u > 0; d_scale += sums of d * x, d_shift += sums of d.
 template <bool add>
 inline void finish_block(const BlockInputGradient& b, float* d_scale, float* d_shift) {
-  const bool sums = b.scale != nullptr;
-  BlockVec scale_sums[kBlock] = {}, shift_sums = {};
-  const float* u = b.u;
-  int column = 0;
-  for (int64_t j = 0; j < b.pixels; j += kBlock) {
-    const int n = int(std::min<int64_t>(kBlock, b.pixels - j));
-    BlockVec d[kBlock];
-    for (int k = 0; k < kBlock; ++k) {
-      if (k < n) {
-        d[k] = load<kBlock>(u + column * kBlock) > 0.f ? load<kBlock>(b.d_u + (j + k) * kBlock) : BlockVec{};
-        if (++column == b.width) column = 0, u += b.pitch;
-      } else {
-        d[k] = BlockVec{};
-      }
-      if (sums) shift_sums += d[k];
-    }
-    exchange_blocks<1>(d);
+  const BlockVec scale = b.scale ? load<kBlock>(b.scale) : BlockVec{} + 1.f;
+  BlockVec u_sums = {}, shift_sums = {};
+  for_pixel_groups(b.pixels, b.width, b.pitch, [&](int64_t j, int n, auto offset) {
+    BlockVec block[kBlock];
 #pragma GCC unroll 16
     for (int k = 0; k < kBlock; ++k) {
-      const int64_t at = k * b.pixels + j;
-      auto read = [&](const float* from) {
-        return n == kBlock ? load<kBlock>(from) : load_first<kBlock>(from, n);
-      };
-      if (sums) scale_sums[k] += d[k] * read(b.x + at);
-      if (!b.d_x) continue;
-      BlockVec d_x = sums ? d[k] * b.scale[k] : d[k];
-      if (add) d_x += read(b.d_x + at);
+      block[k] = BlockVec{};
+      if (k >= n) continue;
+      const BlockVec u = load<kBlock>(b.u + offset(k)), d_u = load<kBlock>(b.d_u + (j + k) * kBlock),
+                     d = u > 0.f ? d_u : BlockVec{};
+      u_sums += d * u;
+      shift_sums += d;
+      block[k] = d * scale;
+    }
+    if (!b.d_x) return;
+    transpose(block);
+#pragma GCC unroll 16
+    for (int k = 0; k < kBlock; ++k) {
+      float* const d_x = b.d_x + k * b.pixels + j;
+      __builtin_prefetch(d_x + kBlock, 0, 3);
       if (n == kBlock) {
-        store<kBlock>(b.d_x + at, d_x);
+        store<kBlock>(d_x, add ? block[k] + load<kBlock>(d_x) : block[k]);
       } else {
-        store_first<kBlock>(b.d_x + at, d_x, n);
+        store_first<kBlock>(d_x, add ? block[k] + load_first<kBlock>(d_x, n) : block[k], n);
       }
     }
-  }
-  if (!sums) return;
-  add_lane_sums<kBlock>(scale_sums, kBlock, d_scale);
+  });
+  if (!b.scale) return;
+  add_scale_sums(b, u_sums, shift_sums, d_scale);
   store<kBlock>(d_shift, load<kBlock>(d_shift) + shift_sums);
 }
 

@@ -62,7 +62,8 @@ class BlockedGradTiles {
                                   in.d_x ? in.d_x + c * pixels : nullptr,
                                   pixels,
                                   p.in_w,
-                                  in.scale ? in.scale + c : nullptr};
+                                  in.affine ? in.affine + c : nullptr,
+                                  in.affine ? in.affine + p.c + c : nullptr};
       if (in.add) {
         finish_block<true>(at, d_scale + c, d_shift + c);
       } else {

@@ -22,9 +22,9 @@ struct GradBranch {
 // An image of an input and what it receives.
 struct GradInput {
   const float* x;
-  float* d_x;          // null: not wanted
-  const float* scale;  // of each channel; null: no affine
-  bool add;            // to d_x
+  float* d_x;           // null: not wanted
+  const float* affine;  // (2, channels); null: none
+  bool add;             // to d_x
 };
 
 // Sums over a plane of d * x and d, where d = d_u where u > 0.
@@ -161,7 +161,7 @@ class PlaneGradTiles {
     const int64_t pixels = int64_t(p.in_h) * p.in_w;
     for (int c = 0; c < p.c; ++c) {
       const InputPlane at{u + ptrdiff_t(c) * p.plane, d_u + ptrdiff_t(c) * p.plane, in.x + c * pixels,
-                          in.d_x ? in.d_x + c * pixels : nullptr, in.scale ? in.scale[c] : 1.f};
+                          in.d_x ? in.d_x + c * pixels : nullptr, in.affine ? in.affine[c] : 1.f};
       if (in.add) {
         finish_plane<true>(at, d_scale + c, d_shift + c);
       } else {

@@ -128,8 +128,8 @@ void store_input_gradient(const Context& k, int input, int64_t n, Tiles& tiles, 
   const int64_t image = n * channels * pixels;
   const bool add = x_out >= 0 && k.a.accumulate(x_out);
   float* const d_x = x_out >= 0 ? k.a.out(x_out) + image : nullptr;
-  const float* scale = op.has_affine ? k.a.in(op.affine_at(input)) : nullptr;
-  tiles.store({k.a.in(input) + image, d_x, scale, add}, affine_sums, affine_sums + p.c);
+  const float* affine = op.has_affine ? k.a.in(op.affine_at(input)) : nullptr;
+  tiles.store({k.a.in(input) + image, d_x, affine, add}, affine_sums, affine_sums + p.c);
   if (d_x && !add && channels > p.c)
     std::memset(d_x + p.c * pixels, 0, size_t(channels - p.c) * size_t(pixels) * sizeof(float));
 }

@@ -1,4 +1,4 @@
-// Transposition by whole vectors: log2(L) rounds of shuffles for L x L elements.
+// Transposition by whole vectors.
 #pragma once
 
 #include <utility>
@@ -8,27 +8,59 @@
 namespace ladarts {
 namespace {
 
-// Lanes whose index has bit s from the one, the others from the other of two rows.
-template <int s, size_t... j>
-inline Vec<kLanes> even_blocks(Vec<kLanes> a, Vec<kLanes> b, std::index_sequence<j...>) {
-  return __builtin_shufflevector(a, b, (int(j) & s ? kLanes + int(j) - s : int(j))...);
+// In each four lanes: the lower (upper) two of a and of b, in turn by `unit` lanes.
+template <int unit, bool upper, size_t... j>
+inline Vec<kLanes> unpacked(Vec<kLanes> a, Vec<kLanes> b, std::index_sequence<j...>) {
+  constexpr auto index = [](int k) {
+    const int half = upper ? 2 : 0;
+    return unit == 1 ? k / 4 * 4 + half + k % 4 / 2 + k % 2 * kLanes
+                     : k / 4 * 4 + half + k % 2 + k % 4 / 2 * kLanes;
+  };
+  return __builtin_shufflevector(a, b, index(int(j))...);
 }
-template <int s, size_t... j>
-inline Vec<kLanes> odd_blocks(Vec<kLanes> a, Vec<kLanes> b, std::index_sequence<j...>) {
-  return __builtin_shufflevector(a, b, (int(j) & s ? kLanes + int(j) : int(j) + s)...);
+// Of a, then of b: every second four lanes.
+template <bool odd, size_t... j>
+inline Vec<kLanes> every_second_four(Vec<kLanes> a, Vec<kLanes> b, std::index_sequence<j...>) {
+  constexpr auto index = [](int k) { return (2 * (k / 4) + odd) * 4 + k % 4; };
+  return __builtin_shufflevector(a, b, index(int(j))...);
 }
 
-template <int s>
-inline void exchange_blocks(Vec<kLanes> (&rows)[kLanes]) {
+// Rows become columns. By shuffles within four lanes and of whole fours, which need no indices in registers.
+inline void transpose(Vec<kLanes> (&rows)[kLanes]) {
+  using V = Vec<kLanes>;
   constexpr std::make_index_sequence<size_t(kLanes)> lanes;
-#pragma GCC unroll 16
-  for (int i = 0; i < kLanes; ++i) {
-    if (i & s) continue;
-    const Vec<kLanes> a = rows[i], b = rows[i + s];
-    rows[i] = even_blocks<s>(a, b, lanes);
-    rows[i + s] = odd_blocks<s>(a, b, lanes);
+#pragma GCC unroll 4
+  for (int i = 0; i < kLanes; i += 4) {
+    const V a = unpacked<1, false>(rows[i], rows[i + 1], lanes),
+            b = unpacked<1, true>(rows[i], rows[i + 1], lanes),
+            c = unpacked<1, false>(rows[i + 2], rows[i + 3], lanes),
+            d = unpacked<1, true>(rows[i + 2], rows[i + 3], lanes);
+    rows[i] = unpacked<2, false>(a, c, lanes);
+    rows[i + 1] = unpacked<2, true>(a, c, lanes);
+    rows[i + 2] = unpacked<2, false>(b, d, lanes);
+    rows[i + 3] = unpacked<2, true>(b, d, lanes);
   }
-  if constexpr (2 * s < kLanes) exchange_blocks<2 * s>(rows);
+  // Now four lanes of rows[4i + j], from 4k on, are column 4k + j of rows 4i to 4i + 3.
+  if constexpr (kLanes == 8) {
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; ++j) {
+      const V a = rows[j], b = rows[4 + j];
+      rows[j] = every_second_four<false>(a, b, lanes);
+      rows[4 + j] = every_second_four<true>(a, b, lanes);
+    }
+  } else if constexpr (kLanes == 16) {
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; ++j) {
+      const V even_low = every_second_four<false>(rows[j], rows[4 + j], lanes),
+              odd_low = every_second_four<true>(rows[j], rows[4 + j], lanes),
+              even_high = every_second_four<false>(rows[8 + j], rows[12 + j], lanes),
+              odd_high = every_second_four<true>(rows[8 + j], rows[12 + j], lanes);
+      rows[j] = every_second_four<false>(even_low, even_high, lanes);
+      rows[4 + j] = every_second_four<false>(odd_low, odd_high, lanes);
+      rows[8 + j] = every_second_four<true>(even_low, even_high, lanes);
+      rows[12 + j] = every_second_four<true>(odd_low, odd_high, lanes);
+    }
+  }
 }
 
 // to (columns, rows) = x (rows, columns) with `row` floats from row to row; rows of `to` lie to_row floats
@@ -48,7 +80,7 @@ inline void transpose(const float* x, int64_t row, int64_t rows, int64_t columns
                    : width == kLanes ? load<kLanes>(from)
                                      : load_first<kLanes>(from, width);
       }
-      exchange_blocks<1>(block);
+      transpose(block);
 #pragma GCC unroll 16
       for (int k = 0; k < kLanes; ++k)
         if (k < width) {
