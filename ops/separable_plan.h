@@ -33,6 +33,7 @@ struct SeparablePlan {
 
   static constexpr int64_t kFlagFloats = 16;    // of each thread: see FirstTask
   static constexpr int64_t kMomentFloats = 48;  // of each output: see OutputMoments
+  static constexpr int64_t kMostLanes = 16;     // of a vector, and so of a block of channels
   int64_t forward_scratch() const;              // floats of a thread, without them
   int64_t backward_scratch() const;
 };

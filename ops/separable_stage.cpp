@@ -54,6 +54,12 @@ int max_outputs(const SeparableStage& op, const Shape* operands) {
   return int(most);
 }
 
+int64_t depthwise_floats(const SeparableStage& op, const NodeShapes& s) {
+  int64_t sum = 0;
+  for (size_t b = 0; b < op.branches.size(); ++b) sum += s.inputs[size_t(op.weights_at(int(b)))].elements();
+  return sum;
+}
+
 double multiply_accumulates(const SeparableStage& op, const NodeShapes& s, bool depthwise) {
   const Shape& x = s.inputs[0];
   const double pixels =
@@ -85,7 +91,7 @@ SeparablePlan::SeparablePlan(int s, int channels, const Shape& x, int outputs)
 }
 
 int64_t SeparablePlan::forward_scratch() const {
-  return round_up(int64_t(c) * plane, 16) + int64_t(c + o) * tile_stride + o * kMomentFloats;
+  return round_up(int64_t(c) * plane, 16) + (c + o + kMostLanes) * tile_stride + o * kMomentFloats;
 }
 
 int64_t SeparablePlan::backward_scratch() const {
@@ -173,12 +179,14 @@ void SeparableStage::backward(Backward& b) const {
   b.emit(std::move(op), operands, grads_of);
 }
 
-// Each thread's tiles; then mean and sum of squared deviations of every image and output channel.
+// Each thread's tiles; mean and sum of squared deviations of every image and output channel; depthwise
+// weights in another order.
 size_t SeparableStage::workspace_bytes(const NodeShapes& s, int threads) const {
   const SeparablePlan plan(*this, s.inputs[0], max_outputs(*this, s.inputs.data()));
   int64_t outputs = 0;
   for (size_t b = 0; b < branches.size(); ++b) outputs += s.outputs[2 * b][1];
-  return size_t(threads * (plan.forward_scratch() + SeparablePlan::kFlagFloats) + 2 * plan.images * outputs) *
+  return size_t(threads * (plan.forward_scratch() + SeparablePlan::kFlagFloats) + 2 * plan.images * outputs +
+                depthwise_floats(*this, s)) *
          sizeof(float);
 }
 
@@ -196,12 +204,10 @@ size_t SeparableStageGrad::workspace_bytes(const NodeShapes& s, int threads) con
   const int outputs = max_outputs(forward, s.inputs.data());
   const SeparablePlan plan(forward, s.inputs[0], outputs);
   const int64_t affine = 2 * int64_t(forward.n_inputs) * plan.c;
-  int64_t depthwise = 0;
-  for (size_t b = 0; b < branches.size(); ++b)
-    depthwise += s.inputs[size_t(forward.weights_at(int(b)))].elements();
   return size_t(threads * (plan.backward_scratch() + SeparablePlan::kFlagFloats) +
                 round_up(2 * int64_t(branches.size()) * outputs, 16) +
-                plan.chunks * (separable_weight_floats(forward, s.inputs.data()) + affine) + depthwise) *
+                plan.chunks * (separable_weight_floats(forward, s.inputs.data()) + affine) +
+                depthwise_floats(forward, s)) *
          sizeof(float);
 }
 

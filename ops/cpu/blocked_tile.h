@@ -4,9 +4,10 @@
 
 #include <cmath>
 #include <type_traits>
+#include <vector>
 
+#include "core/kernel.h"
 #include "ops/cpu/depthwise_blocked.h"
-#include "ops/cpu/lane_sums.h"
 #include "ops/cpu/transpose.h"
 #include "ops/separable_plan.h"
 
@@ -24,6 +25,7 @@ struct BlockedPlan {
         h_pitch(ptrdiff_t(p.out_w + 2 * kHalo) * kBlock),
         h_block((p.out_h + 2 * kHalo) * h_pitch) {}
   static bool takes(const SeparablePlan& p) { return p.c % kBlock == 0; }
+  float* inside_u(float* u, int block) const { return u + block * u_block + kHalo * (u_pitch + kBlock); }
 
   int blocks;
   ptrdiff_t u_pitch, u_block, d_u_block, t_block, h_pitch, h_block;
@@ -75,6 +77,32 @@ inline void load_block(const float* x, int64_t pixels, int width, BlockVec scale
     for (int k = 0; k < kBlock; ++k)
       if (k < n) store<kBlock>(inside + offset(k), relu<kBlock>(block[k] * scale + shift));
   });
+}
+
+// All blocks of image n.
+inline void load_blocks(const SeparableStage& op, const KernelArgs& a, const SeparablePlan& p,
+                        const BlockedPlan& blocked, int64_t n, int input, float* u) {
+  const int64_t pixels = int64_t(p.in_h) * p.in_w;
+  const float* x = a.in(input) + n * a.in_shape(input)[1] * pixels;
+  const float* affine = op.has_affine ? a.in(op.affine_at(input)) : nullptr;
+  for (int b = 0; b < blocked.blocks; ++b) {
+    const int c = b * kBlock;
+    const BlockVec scale = affine ? load<kBlock>(affine + c) : BlockVec{} + 1.f;
+    const BlockVec shift = affine ? load<kBlock>(affine + p.c + c) : BlockVec{};
+    load_block(x + c * pixels, pixels, p.in_w, scale, shift, blocked.inside_u(u, b), blocked.u_pitch);
+  }
+}
+
+// Tiles of whole channels, `stride` floats apart, from a block's without padding.
+inline void unblock(const float* block, int64_t pixels, float* to, ptrdiff_t stride) {
+  for (int64_t j = 0; j < pixels; j += kBlock) {
+    BlockVec rows[kBlock];
+#pragma GCC unroll 16
+    for (int k = 0; k < kBlock; ++k) rows[k] = load<kBlock>(block + (j + k) * kBlock);
+    transpose(rows);
+#pragma GCC unroll 16
+    for (int k = 0; k < kBlock; ++k) store<kBlock>(to + k * stride + j, rows[k]);
+  }
 }
 
 // What a block's channels of x receive.
@@ -145,6 +173,22 @@ inline void block_taps(const float* w, int blocks, int taps, float* to) {
   for (int b = 0; b < blocks; ++b)
     transpose(w + b * kBlock * taps, taps, kBlock, taps, to + b * kBlock * taps, kBlock);
 }
+
+// Depthwise weights of each branch of a stage: as they are, or all branches' blocks one after the other in
+// `memory`.
+inline std::vector<const float*> tile_weights(const SeparableStage& op, const KernelArgs& a,
+                                              const SeparablePlan& p, bool blocks, float* memory) {
+  std::vector<const float*> weights;
+  for (int b = 0; b < int(op.branches.size()); ++b) {
+    const int at = op.weights_at(b), kernel = op.branches[size_t(b)].kernel;
+    weights.push_back(blocks ? memory : a.in(at));
+    if (!blocks) continue;
+    block_taps(a.in(at), p.c / kBlock, kernel * kernel, memory);
+    memory += a.in_shape(at).elements();
+  }
+  return weights;
+}
+
 inline void unblock_taps(const float* blocked, int blocks, int taps, float* to, bool add) {
   for (int b = 0; b < blocks; ++b, blocked += kBlock * taps, to += kBlock * taps)
     for (int t = 0; t < taps; ++t)
@@ -166,8 +210,8 @@ constexpr int kBlockSums = kManyRegisters ? 16 : 8;
 
 // h[b][pixel] = sum over o of g[o][pixel] * w[o][channels of b] for P pixels and B blocks.
 template <int P, int B>
-inline void block_pointwise_pixels(const float* g, ptrdiff_t g_channel, const float* w, ptrdiff_t w_row,
-                                   int outputs, float* h, ptrdiff_t h_block) {
+LADARTS_INLINE void block_pointwise_pixels(const float* g, ptrdiff_t g_channel, const float* w,
+                                           ptrdiff_t w_row, int outputs, float* h, ptrdiff_t h_block) {
   BlockVec sum[P][B] = {};
   for (int o = 0; o < outputs; ++o, g += g_channel, w += w_row) {
     BlockVec weight[B];
@@ -191,10 +235,12 @@ struct ChannelTile {
 };
 
 // h = w' g: g (outputs, rows, columns), w (outputs, channels), h the inside of padded planes of all blocks.
+// Meanwhile ahead.some() twice for each row of a block.
 inline void block_pointwise(ChannelTile g, const float* w, int outputs, int rows, int columns,
-                            const BlockedPlan& plan, float* h) {
+                            const BlockedPlan& plan, float* h, FetchAhead& ahead) {
   const ptrdiff_t channels = ptrdiff_t(plan.blocks) * kBlock;
-  for (int r = 0; r < rows; ++r)
+  for (int r = 0; r < rows; ++r) {
+    ahead.some(2 * plan.blocks);
     for_block_groups(plan.blocks, [&](int b, auto B) {
       constexpr int P = kBlockSums / B();
       const float *from = g.data + r * g.pitch, *weights = w + b * kBlock;
@@ -207,12 +253,13 @@ inline void block_pointwise(ChannelTile g, const float* w, int outputs, int rows
         block_pointwise_pixels<1, B()>(from + j, g.channel, weights, channels, outputs, to + j * kBlock,
                                        plan.h_block);
     });
+  }
 }
 
 // d_w[o][channels of b] += sum over pixels of g[o] * t[b] for O outputs and B blocks.
 template <int O, int B>
-inline void block_pointwise_weights(ChannelTile g, const float* t, ptrdiff_t t_block, int rows, int columns,
-                                    float* d_w, ptrdiff_t d_w_row) {
+LADARTS_INLINE void block_pointwise_weights(ChannelTile g, const float* t, ptrdiff_t t_block, int rows,
+                                            int columns, float* d_w, ptrdiff_t d_w_row) {
   const RowStep step(g.channel);
   BlockVec sum[O][B];
 #pragma GCC unroll 16

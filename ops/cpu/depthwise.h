@@ -86,13 +86,9 @@ __attribute__((noinline)) void depthwise_plane(Plane x, const float* w, float* y
 // Of any kernel that separable ops offer.
 inline void depthwise_plane(int kernel, int dilation, int stride, Plane x, const float* weights, float* y,
                             ptrdiff_t y_pitch, int rows, int columns, FetchAhead& ahead) {
-  with_kernel(kernel, dilation, [&](auto k, auto d) {
+  with_kernel(kernel, dilation, stride, [&](auto k, auto d, auto s) {
     with_tile_lanes(columns, [&](auto l) {
-      if (stride == 1) {
-        depthwise_plane<l(), k(), d(), 1, false, false>(x, weights, y, y_pitch, rows, columns, ahead);
-      } else {
-        depthwise_plane<l(), k(), d(), 2, false, false>(x, weights, y, y_pitch, rows, columns, ahead);
-      }
+      depthwise_plane<l(), k(), d(), s(), false, false>(x, weights, y, y_pitch, rows, columns, ahead);
     });
   });
 }

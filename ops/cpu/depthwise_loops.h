@@ -113,6 +113,18 @@ inline void with_kernel(int kernel, int dilation, F f) {
   }
 }
 
+// f(K, D, S) as constants.
+template <class F>
+inline void with_kernel(int kernel, int dilation, int stride, F f) {
+  with_kernel(kernel, dilation, [&](auto k, auto d) {
+    if (stride == 1) {
+      f(k, d, std::integral_constant<int, 1>());
+    } else {
+      f(k, d, std::integral_constant<int, 2>());
+    }
+  });
+}
+
 constexpr int kRowGroup = 8;  // output rows held in registers
 
 }  // namespace

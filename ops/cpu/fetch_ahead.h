@@ -32,7 +32,7 @@ class FetchAhead {
   }
   // Shares for `calls` of some().
   void spread(int64_t calls) { share_ = calls > 0 ? (left_ + calls - 1) / calls : left_; }
-  void some() { fetch(share_); }
+  void some(int64_t shares = 1) { fetch(shares * share_); }
   void rest() { fetch(left_); }
 
  private:

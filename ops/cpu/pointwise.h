@@ -5,6 +5,7 @@
 #include <type_traits>
 
 #include "ops/cpu/gemm.h"
+#include "ops/cpu/lane_sums.h"
 #include "ops/cpu/transpose.h"
 #include "ops/separable_plan.h"
 
@@ -57,12 +58,16 @@ class OutputMoments {
   }
   // moments[o] = {mean, squared deviations} of n values of output o.
   void finish(int outputs, int64_t n, float* moments) const {
-    for (int o = 0; o < outputs; ++o) {
-      const float* const sums = sums_ + ptrdiff_t(o) * 2 * kLanes;
-      const double sum = double(sum_lanes<kLanes>(load<kLanes>(sums))),
-                   squares = double(sum_lanes<kLanes>(load<kLanes>(sums + kLanes)));
-      moments[2 * o] = float(double(first_[o]) + sum / double(n));
-      moments[2 * o + 1] = float(std::max(0., squares - sum * sum / double(n)));
+    for (int o = 0; o < outputs; o += 2) {
+      alignas(16) float found[4] = {};
+      const int together = std::min(2, outputs - o);
+      add_lane_sums<kLanes>(reinterpret_cast<const Vec<kLanes>*>(sums_ + ptrdiff_t(o) * 2 * kLanes),
+                            2 * together, found);
+      for (int i = 0; i < together; ++i) {
+        const double sum = double(found[2 * i]), squares = double(found[2 * i + 1]);
+        moments[2 * (o + i)] = float(double(first_[o + i]) + sum / double(n));
+        moments[2 * (o + i) + 1] = float(std::max(0., squares - sum * sum / double(n)));
+      }
     }
   }
 

@@ -13,21 +13,15 @@ class BlockedGradTiles {
   explicit BlockedGradTiles(const PlaneGradTiles& at)
       : p(at.p), blocked(at.p), u(at.u), d_u(at.d_u), t(at.t), g(at.g), h(at.h) {}
 
-  int64_t calls(bool gradients) const { return int64_t(blocked.blocks) * (gradients ? p.in_h : p.out_h); }
+  int64_t calls(bool again, bool gradients) const {
+    return int64_t(blocked.blocks) * ((again ? p.out_h : 2 * p.out_h) + (gradients ? p.in_h : 0));
+  }
 
   void load(const SeparableStage& op, const KernelArgs& a, int64_t n, int input) {
-    const int64_t pixels = int64_t(p.in_h) * p.in_w;
-    const float* x = a.in(input) + n * a.in_shape(input)[1] * pixels;
-    const float* affine = op.has_affine ? a.in(op.affine_at(input)) : nullptr;
-    for (int b = 0; b < blocked.blocks; ++b) {
-      const int c = b * kBlock;
-      const BlockVec scale = affine ? ladarts::load<kBlock>(affine + c) : BlockVec{} + 1.f;
-      const BlockVec shift = affine ? ladarts::load<kBlock>(affine + p.c + c) : BlockVec{};
-      load_block(x + c * pixels, pixels, p.in_w, scale, shift, inside_u(b), blocked.u_pitch);
-    }
+    load_blocks(op, a, p, blocked, n, input, u);
   }
   void depthwise(const GradBranch& branch, FetchAhead& ahead) {
-    with_kernel_and_stride(branch, [&](auto k, auto d, auto s) {
+    with_kernel(branch.kernel, branch.dilation, p.stride, [&](auto k, auto d, auto s) {
       for (int b = 0; b < blocked.blocks; ++b)
         block_plane<k(), d(), s(), false, false>(plane(b), taps(branch, b), t + b * blocked.t_block,
                                                  ptrdiff_t(p.out_w) * kBlock, p.out_h, p.out_w, ahead);
@@ -36,13 +30,13 @@ class BlockedGradTiles {
   void pointwise_weight(const GradBranch& branch, float* d_w) {
     block_pointwise_weight({g, p.tile_stride, p.width}, t, branch.outputs, p.out_h, p.out_w, blocked, d_w);
   }
-  void pointwise(const GradBranch& branch) {
+  void pointwise(const GradBranch& branch, FetchAhead& ahead) {
     block_pointwise({g, p.tile_stride, p.width}, branch.pointwise, branch.outputs, p.out_h, p.out_w, blocked,
-                    h + kHalo * (blocked.h_pitch + kBlock));
+                    h + kHalo * (blocked.h_pitch + kBlock), ahead);
   }
   // d_w in blocks, (blocks, K * K, kBlock).
   void depthwise_gradients(const GradBranch& branch, float* d_w, InputGradient mode, FetchAhead& ahead) {
-    with_kernel_and_stride(branch, [&](auto k, auto d, auto s) {
+    with_kernel(branch.kernel, branch.dilation, p.stride, [&](auto k, auto d, auto s) {
       for (int b = 0; b < blocked.blocks; ++b) {
         if (d_w)
           block_weight_plane<k(), d(), s()>(plane(b), inner(b), d_w + b * k * k * kBlock, p.out_h, p.out_w);
@@ -55,7 +49,7 @@ class BlockedGradTiles {
     const int64_t pixels = int64_t(p.in_h) * p.in_w;
     for (int b = 0; b < blocked.blocks; ++b) {
       const int c = b * kBlock;
-      const BlockInputGradient at{inside_u(b),
+      const BlockInputGradient at{blocked.inside_u(u, b),
                                   blocked.u_pitch,
                                   d_u + b * blocked.d_u_block,
                                   in.x + c * pixels,
@@ -79,17 +73,6 @@ class BlockedGradTiles {
   float* h;        // padded, of output size
 
  private:
-  template <class F>
-  void with_kernel_and_stride(const GradBranch& b, F f) {
-    with_kernel(b.kernel, b.dilation, [&](auto k, auto d) {
-      if (p.stride == 1) {
-        f(k, d, std::integral_constant<int, 1>());
-      } else {
-        f(k, d, std::integral_constant<int, 2>());
-      }
-    });
-  }
-  float* inside_u(int b) const { return u + b * blocked.u_block + kHalo * (blocked.u_pitch + kBlock); }
   BlockPlane plane(int b) const { return {u + b * blocked.u_block, blocked.u_pitch}; }
   BlockPlane inner(int b) const {
     return {h + b * blocked.h_block + kHalo * (blocked.h_pitch + kBlock), blocked.h_pitch};

@@ -121,9 +121,11 @@ class PlaneGradTiles {
         h(g + int64_t(p.o) * p.tile_stride),
         transposed(p.transposes ? h + round_up(int64_t(p.c) * p.g_plane, 16) : nullptr) {}
 
-  // How often ahead.some() is called, at least, by depthwise() or input gradients.
-  int64_t calls(bool gradients) const {
-    return p.c * (gradients && p.stride == 2 ? 4 : depthwise_calls(p.out_h, p.width));
+  // How often ahead.some() is called, at least: by depthwise() if that is computed `again`, else by
+  // pointwise(), and by input gradients if they are.
+  int64_t calls(bool again, bool gradients) const {
+    const int64_t plane = depthwise_calls(p.out_h, p.width);
+    return p.c * ((again ? plane : 0) + (!gradients ? 0 : p.stride == 2 ? 4 : plane));
   }
   void load(const SeparableStage& op, const KernelArgs& a, int64_t n, int input) {
     load_planes(op, a, p, n, input, u);
@@ -139,7 +141,7 @@ class PlaneGradTiles {
     pointwise_weight_tile(g, t, p.tile_stride, p.tile, p.c, b.outputs, transposed, d_w);
   }
   // h = pointwise' g.
-  void pointwise(const GradBranch& b) {
+  void pointwise(const GradBranch& b, FetchAhead&) {
     pointwise_tile({g, p.tile_stride, p.width}, {b.pointwise, 1, p.c}, b.outputs, p.c,
                    {h + kHalo * p.g_pitch + kHalo, p.g_plane, p.g_pitch}, p.out_h);
   }

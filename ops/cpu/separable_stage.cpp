@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "ops/cpu/blocked_tile.h"
 #include "ops/cpu/channel_moments.h"
 #include "ops/cpu/depthwise.h"
 #include "ops/cpu/pointwise.h"
@@ -15,31 +16,53 @@ namespace ladarts {
 namespace {
 
 struct Scratch {
-  float* planes;       // u, padded
-  float* t;            // a band of the depthwise result
-  ptrdiff_t t_stride;  // channel to channel of it
-  float* y_tile;
+  float* planes;   // of u, padded
+  float* t;        // tiles of the depthwise result
+  float* t_block;  // the same of a block of channels
+  float* y_tile;   // tiles of y, where its rows are no whole vectors
   float* moments;
 };
 
+// Where rows are shorter than a vector, depthwise loops run over blocks of channels in place of rows.
+bool by_blocks(const SeparablePlan& p) {
+  return kLanes > kTileLanes && BlockedPlan::takes(p) && p.width == p.out_w && p.width % kLanes != 0 &&
+         p.tile % kLanes == 0;
+}
+
+// t of one branch; `w` in blocks where planes are.
+void depthwise(const SeparablePlan& p, SeparableStage::Branch b, const float* w, const Scratch& s,
+               FetchAhead& ahead) {
+  const int taps = b.kernel * b.kernel;
+  if (!by_blocks(p)) {
+    for (int c = 0; c < p.c; ++c)
+      depthwise_plane(b.kernel, b.dilation, p.stride, {s.planes + ptrdiff_t(c) * p.plane, p.pitch, p.half},
+                      w + c * taps, s.t + ptrdiff_t(c) * p.tile_stride, p.width, p.out_h, p.width, ahead);
+    return;
+  }
+  const BlockedPlan blocked(p);
+  for (int c = 0; c < p.c; c += kBlock) {
+    const BlockPlane x{s.planes + c / kBlock * blocked.u_block, blocked.u_pitch};
+    with_kernel(b.kernel, b.dilation, p.stride, [&](auto k, auto d, auto stride) {
+      block_plane<k(), d(), stride(), false, false>(x, w + c * taps, s.t_block, ptrdiff_t(p.out_w) * kBlock,
+                                                    p.out_h, p.out_w, ahead);
+    });
+    unblock(s.t_block, p.tile, s.t + ptrdiff_t(c) * p.tile_stride, p.tile_stride);
+  }
+}
+
 // One branch of one image; `moments`: two of each output.
 void run_branch(const SeparableStage& op, int branch, const KernelArgs& a, const SeparablePlan& p,
-                const Scratch& s, float* y, int outputs, const float* next, float* moments) {
+                const float* w, const Scratch& s, float* y, int outputs, const float* next, float* moments) {
   const int64_t in_pixels = int64_t(p.in_h) * p.in_w, pixels = int64_t(p.out_h) * p.out_w;
   FetchAhead ahead;
   ahead.add(y, outputs * pixels, 0, 1);
   if (next) ahead.add(next, p.c * in_pixels, 0, 1);
-  ahead.spread(int64_t(p.c) * depthwise_calls(p.out_h, p.width));
+  ahead.spread(by_blocks(p) ? p.c / kBlock * p.out_h : int64_t(p.c) * depthwise_calls(p.out_h, p.width));
 
-  const SeparableStage::Branch& b = op.branches[size_t(branch)];
-  const float* w = a.in(op.weights_at(branch));
   const Matrix m{a.in(op.weights_at(branch) + 1), p.c, 1};
   const bool whole = p.width == p.out_w, gathers = whole && pixels % kLanes == 0;
   OutputMoments gathered(s.moments, p.o);
-  for (int c = 0; c < p.c; ++c)
-    depthwise_plane(b.kernel, b.dilation, op.stride, {s.planes + ptrdiff_t(c) * p.plane, p.pitch, p.half},
-                    w + c * b.kernel * b.kernel, s.t + ptrdiff_t(c) * p.tile_stride, p.width, p.out_h,
-                    p.width, ahead);
+  depthwise(p, op.branches[size_t(branch)], w, s, ahead);
   const Tile to{whole ? y : s.y_tile, whole ? p.tile : p.tile_stride, p.width};
   pointwise_tile({s.t, p.tile_stride, p.width}, m, p.c, outputs, to, p.out_h, gathers ? &gathered : nullptr);
   if (gathers) return gathered.finish(outputs, pixels, moments);
@@ -64,19 +87,27 @@ void separable_stage_kernel(const SeparableStage& op, const KernelArgs& a) {
   float* const moments = flags + a.pool->threads() * SeparablePlan::kFlagFloats;  // (images, total, 2)
   const FirstTask first(flags, a.pool->threads());
   const int64_t pixels = int64_t(p.out_h) * p.out_w;
+  const bool blocks = by_blocks(p);
+  const std::vector<const float*> depthwise_weights =
+      tile_weights(op, a, p, blocks, moments + p.images * total * 2);
 
   a.pool->parallel_for(int64_t(p.chunks) * op.n_inputs, [&](int64_t task, int thread) {
     const int input = int(task % op.n_inputs);
     Scratch s;
     s.planes = scratch + thread * p.forward_scratch();
     s.t = s.planes + round_up(int64_t(p.c) * p.plane, 16);
-    s.y_tile = s.t + int64_t(p.c) * p.tile_stride;
+    s.t_block = s.t + int64_t(p.c) * p.tile_stride;
+    s.y_tile = s.t_block + int64_t(SeparablePlan::kMostLanes) * p.tile_stride;
     s.moments = s.y_tile + int64_t(p.o) * p.tile_stride;
     first.clear(thread, s.planes, int64_t(p.c) * p.plane);
     first.done(thread);
     const int64_t begin = task / op.n_inputs * p.images_per_chunk;
     for (int64_t n = begin; n < begin + p.images_per_chunk && n < p.images; ++n) {
-      load_planes(op, a, p, n, input, s.planes);
+      if (blocks) {
+        load_blocks(op, a, p, BlockedPlan(p), n, input, s.planes);
+      } else {
+        load_planes(op, a, p, n, input, s.planes);
+      }
       float* moment = moments + n * total * 2;
       const TaskImage after = image_after(p, op.n_inputs, {input, n}, begin);
       const float* next = after.n < p.images ? image_of(a, p, after) : nullptr;
@@ -84,7 +115,7 @@ void separable_stage_kernel(const SeparableStage& op, const KernelArgs& a) {
         const int outputs = int(a.out_shape(2 * b)[1]);
         if (op.branches[size_t(b)].input == input) {
           float* y = a.out(2 * b) + n * outputs * pixels;
-          run_branch(op, b, a, p, s, y, outputs, next, moment);
+          run_branch(op, b, a, p, depthwise_weights[size_t(b)], s, y, outputs, next, moment);
           next = nullptr;
         }
         moment += 2 * outputs;

@@ -83,15 +83,16 @@ void run_branch_grad(const Context& k, int branch, int64_t n, Tiles& tiles, floa
   const int at = k.op.forward.weights_at(branch);
   const GradBranch of{shape.kernel, shape.dilation, k.outputs(branch), k.depthwise[size_t(branch)],
                       k.a.in(at + 1)};
-  ahead.spread((b.pointwise_out >= 0 ? tiles.calls(false) : 0) +
-               (mode == InputGradient::none ? 0 : tiles.calls(true)));
+  const bool again = b.pointwise_out >= 0, wants_u = mode != InputGradient::none;
+  ahead.spread(tiles.calls(again, wants_u));
   gradient_tile(k, branch, n, tiles.g);
-  if (b.pointwise_out >= 0) {
+  if (again) {
     tiles.depthwise(of, ahead);
     tiles.pointwise_weight(of, sums + k.a.in_shape(at).elements());
   }
-  if (b.depthwise_out < 0 && mode == InputGradient::none) return;
-  tiles.pointwise(of);
+  if (b.depthwise_out < 0 && !wants_u) return;
+  FetchAhead nothing;
+  tiles.pointwise(of, again ? nothing : ahead);
   tiles.depthwise_gradients(of, b.depthwise_out >= 0 ? sums : nullptr, mode, ahead);
 }
 
@@ -193,16 +194,8 @@ void separable_stage_grad_kernel(const SeparableStageGrad& op, const KernelArgs&
   const int64_t weights = separable_weight_floats(f, a.input_shapes);
   const int64_t stride = weights + 2 * int64_t(f.n_inputs) * p.c;
   const bool blocked = BlockedPlan::takes(p);
-  Context k{op, a, p, statistics, {}};
+  const Context k{op, a, p, statistics, tile_weights(f, a, p, blocked, parts + p.chunks * stride)};
   statistics_coefficients(k, statistics);
-  float* taps = parts + p.chunks * stride;
-  for (int b = 0; b < branches; ++b) {
-    const int at = f.weights_at(b), kernel = f.branches[size_t(b)].kernel;
-    k.depthwise.push_back(blocked ? taps : a.in(at));
-    if (!blocked) continue;
-    block_taps(a.in(at), p.c / kBlock, kernel * kernel, taps);
-    taps += a.in_shape(at).elements();
-  }
 
   a.pool->parallel_for(int64_t(p.chunks) * f.n_inputs, [&](int64_t task, int thread) {
     const int64_t chunk = task / f.n_inputs;
