@@ -256,16 +256,16 @@ inline void block_pointwise(ChannelTile g, const float* w, int outputs, int rows
   }
 }
 
-// d_w[o][channels of b] += sum over pixels of g[o] * t[b] for O outputs and B blocks.
+// d_w[o][channels of b] (+)= sum over pixels of g[o] * t[b] for O outputs and B blocks.
 template <int O, int B>
 LADARTS_INLINE void block_pointwise_weights(ChannelTile g, const float* t, ptrdiff_t t_block, int rows,
-                                            int columns, float* d_w, ptrdiff_t d_w_row) {
+                                            int columns, float* d_w, ptrdiff_t d_w_row, bool add) {
   const RowStep step(g.channel);
   BlockVec sum[O][B];
 #pragma GCC unroll 16
   for (int o = 0; o < O; ++o)
 #pragma GCC unroll 16
-    for (int b = 0; b < B; ++b) sum[o][b] = load<kBlock>(d_w + o * d_w_row + b * kBlock);
+    for (int b = 0; b < B; ++b) sum[o][b] = add ? load<kBlock>(d_w + o * d_w_row + b * kBlock) : BlockVec{};
   for (int r = 0; r < rows; ++r) {
     const float* from = g.data + r * g.pitch;
     for (int j = 0; j < columns; ++j, t += kBlock) {
@@ -283,9 +283,9 @@ LADARTS_INLINE void block_pointwise_weights(ChannelTile g, const float* t, ptrdi
     for (int b = 0; b < B; ++b) store<kBlock>(d_w + o * d_w_row + b * kBlock, sum[o][b]);
 }
 
-// d_w (outputs, channels) += g t': g (outputs, rows, columns), t the tiles of all blocks without padding.
+// d_w (outputs, channels) (+)= g t': g (outputs, rows, columns), t the tiles of all blocks without padding.
 inline void block_pointwise_weight(ChannelTile g, const float* t, int outputs, int rows, int columns,
-                                   const BlockedPlan& plan, float* d_w) {
+                                   const BlockedPlan& plan, float* d_w, bool add) {
   const ptrdiff_t channels = ptrdiff_t(plan.blocks) * kBlock;
   for_block_groups(plan.blocks, [&](int b, auto B) {
     constexpr int O = kBlockSums / B();
@@ -293,7 +293,7 @@ inline void block_pointwise_weight(ChannelTile g, const float* t, int outputs, i
     auto run = [&](auto count) {
       block_pointwise_weights<count(), B()>({g.data + o * g.channel, g.channel, g.pitch},
                                             t + b * plan.t_block, plan.t_block, rows, columns,
-                                            d_w + o * channels + b * kBlock, channels);
+                                            d_w + o * channels + b * kBlock, channels, add);
     };
     for (; o + O <= outputs; o += O) run(std::integral_constant<int, O>());
     for (; o < outputs; ++o) run(std::integral_constant<int, 1>());

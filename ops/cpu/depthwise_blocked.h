@@ -88,11 +88,12 @@ LADARTS_INLINE void block_weight_pixels(const float* x, ptrdiff_t x_pitch, const
 }
 
 template <int K, int D, int S, int first, int Q>
-LADARTS_INLINE void block_weight_columns(BlockPlane x, BlockPlane g, float* d_taps, int rows, int columns) {
+LADARTS_INLINE void block_weight_columns(BlockPlane x, BlockPlane g, float* d_taps, int rows, int columns,
+                                         bool add) {
   constexpr int J = K == 3 ? 4 : 2;
   BlockVec sum[K * Q];
   unrolled<K * Q>([&](int t) LADARTS_INLINE_LAMBDA {
-    sum[t] = load<kBlock>(d_taps + (t / Q * K + first + t % Q) * kBlock);
+    sum[t] = add ? load<kBlock>(d_taps + (t / Q * K + first + t % Q) * kBlock) : BlockVec{};
   });
   for (int i = 0; i < rows; ++i) {
     const float* from = x.data + (kFirst<K, D> + i * S) * x.pitch;
@@ -108,17 +109,17 @@ LADARTS_INLINE void block_weight_columns(BlockPlane x, BlockPlane g, float* d_ta
   });
 }
 
-// d_taps (K * K, kBlock) += sum over i, j of g[i][j] * x[i*S + p*D][j*S + q*D]; `g` points at the interior of
-// its plane. The sums of a 5x5 kernel fill 32 registers; with 16 its columns take turns.
+// d_taps (K * K, kBlock) (+)= sum over i, j of g[i][j] * x[i*S + p*D][j*S + q*D]; `g` points at the interior
+// of its plane. The sums of a 5x5 kernel fill 32 registers; with 16 its columns take turns.
 template <int K, int D, int S>
 __attribute__((noinline)) void block_weight_plane(BlockPlane x, BlockPlane g, float* d_taps, int rows,
-                                                  int columns) {
+                                                  int columns, bool add) {
   if constexpr (K == 3 || kManyRegisters) {
-    block_weight_columns<K, D, S, 0, K>(x, g, d_taps, rows, columns);
+    block_weight_columns<K, D, S, 0, K>(x, g, d_taps, rows, columns, add);
   } else {
-    block_weight_columns<K, D, S, 0, 2>(x, g, d_taps, rows, columns);
-    block_weight_columns<K, D, S, 2, 2>(x, g, d_taps, rows, columns);
-    block_weight_columns<K, D, S, 4, 1>(x, g, d_taps, rows, columns);
+    block_weight_columns<K, D, S, 0, 2>(x, g, d_taps, rows, columns, add);
+    block_weight_columns<K, D, S, 2, 2>(x, g, d_taps, rows, columns, add);
+    block_weight_columns<K, D, S, 4, 1>(x, g, d_taps, rows, columns, add);
   }
 }
 

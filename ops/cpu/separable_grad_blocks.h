@@ -27,19 +27,22 @@ class BlockedGradTiles {
                                                  ptrdiff_t(p.out_w) * kBlock, p.out_h, p.out_w, ahead);
     });
   }
-  void pointwise_weight(const GradBranch& branch, float* d_w) {
-    block_pointwise_weight({g, p.tile_stride, p.width}, t, branch.outputs, p.out_h, p.out_w, blocked, d_w);
+  void pointwise_weight(const GradBranch& branch, float* d_w, bool add) {
+    block_pointwise_weight({g, p.tile_stride, p.width}, t, branch.outputs, p.out_h, p.out_w, blocked, d_w,
+                           add);
   }
   void pointwise(const GradBranch& branch, FetchAhead& ahead) {
     block_pointwise({g, p.tile_stride, p.width}, branch.pointwise, branch.outputs, p.out_h, p.out_w, blocked,
                     h + kHalo * (blocked.h_pitch + kBlock), ahead);
   }
   // d_w in blocks, (blocks, K * K, kBlock).
-  void depthwise_gradients(const GradBranch& branch, float* d_w, InputGradient mode, FetchAhead& ahead) {
+  void depthwise_gradients(const GradBranch& branch, float* d_w, bool add, InputGradient mode,
+                           FetchAhead& ahead) {
     with_kernel(branch.kernel, branch.dilation, p.stride, [&](auto k, auto d, auto s) {
       for (int b = 0; b < blocked.blocks; ++b) {
         if (d_w)
-          block_weight_plane<k(), d(), s()>(plane(b), inner(b), d_w + b * k * k * kBlock, p.out_h, p.out_w);
+          block_weight_plane<k(), d(), s()>(plane(b), inner(b), d_w + b * k * k * kBlock, p.out_h, p.out_w,
+                                            add);
         if (mode == InputGradient::overwrite) input_gradient<k(), d(), s(), false>(branch, b, ahead);
         if (mode == InputGradient::add) input_gradient<k(), d(), s(), true>(branch, b, ahead);
       }

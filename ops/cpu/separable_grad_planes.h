@@ -136,8 +136,9 @@ class PlaneGradTiles {
       depthwise_plane(b.kernel, b.dilation, p.stride, plane(c), b.depthwise + c * b.kernel * b.kernel,
                       t + ptrdiff_t(c) * p.tile_stride, p.width, p.out_h, p.width, ahead);
   }
-  // d_w += g t'.
-  void pointwise_weight(const GradBranch& b, float* d_w) {
+  // d_w (+)= g t'.
+  void pointwise_weight(const GradBranch& b, float* d_w, bool add) {
+    if (!add) std::memset(d_w, 0, size_t(b.outputs * p.c) * sizeof(float));
     pointwise_weight_tile(g, t, p.tile_stride, p.tile, p.c, b.outputs, transposed, d_w);
   }
   // h = pointwise' g.
@@ -145,8 +146,9 @@ class PlaneGradTiles {
     pointwise_tile({g, p.tile_stride, p.width}, {b.pointwise, 1, p.c}, b.outputs, p.c,
                    {h + kHalo * p.g_pitch + kHalo, p.g_plane, p.g_pitch}, p.out_h);
   }
-  // d_w += correlation of h and u, unless null; d_u (+)= turned depthwise of h.
-  void depthwise_gradients(const GradBranch& b, float* d_w, InputGradient mode, FetchAhead& ahead) {
+  // d_w (+)= correlation of h and u, unless null; d_u (+)= turned depthwise of h.
+  void depthwise_gradients(const GradBranch& b, float* d_w, bool add, InputGradient mode, FetchAhead& ahead) {
+    if (d_w && !add) std::memset(d_w, 0, size_t(p.c * b.kernel * b.kernel) * sizeof(float));
     with_kernel(b.kernel, b.dilation, [&](auto k, auto d) {
       with_tile_lanes(p.width, [&](auto l) {
         for (int c = 0; c < p.c; ++c) {

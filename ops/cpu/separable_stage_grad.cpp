@@ -74,10 +74,11 @@ void gradient_tile(const Context& k, int branch, int64_t n, float* g) {
   }
 }
 
-// One branch of one image; `sums` are its partial weight gradients, depthwise before pointwise.
+// One branch of one image; `sums` are its partial weight gradients, depthwise before pointwise, which
+// add_sums: are added to.
 template <class Tiles>
-void run_branch_grad(const Context& k, int branch, int64_t n, Tiles& tiles, float* sums, InputGradient mode,
-                     FetchAhead ahead) {
+void run_branch_grad(const Context& k, int branch, int64_t n, Tiles& tiles, float* sums, bool add_sums,
+                     InputGradient mode, FetchAhead ahead) {
   const SeparableStageGrad::Branch& b = k.op.branches[size_t(branch)];
   const SeparableStage::Branch& shape = k.op.forward.branches[size_t(branch)];
   const int at = k.op.forward.weights_at(branch);
@@ -88,12 +89,12 @@ void run_branch_grad(const Context& k, int branch, int64_t n, Tiles& tiles, floa
   gradient_tile(k, branch, n, tiles.g);
   if (again) {
     tiles.depthwise(of, ahead);
-    tiles.pointwise_weight(of, sums + k.a.in_shape(at).elements());
+    tiles.pointwise_weight(of, sums + k.a.in_shape(at).elements(), add_sums);
   }
   if (b.depthwise_out < 0 && !wants_u) return;
   FetchAhead nothing;
   tiles.pointwise(of, again ? nothing : ahead);
-  tiles.depthwise_gradients(of, b.depthwise_out >= 0 ? sums : nullptr, mode, ahead);
+  tiles.depthwise_gradients(of, b.depthwise_out >= 0 ? sums : nullptr, add_sums, mode, ahead);
 }
 
 // What is read after branch b of an image of the chunk that begins at image `begin`; behind the image's last
@@ -153,8 +154,7 @@ void run_chunk(const Context& k, int64_t chunk, int input, Tiles tiles, float* w
       const int64_t floats =
           k.a.in_shape(op.weights_at(b)).elements() + k.a.in_shape(op.weights_at(b) + 1).elements();
       if (op.branches[size_t(b)].input == input) {
-        if (n == begin) std::memset(sums, 0, size_t(floats) * sizeof(float));
-        run_branch_grad(k, b, n, tiles, sums, d_u, ahead_of(k, b, {input, n}, begin));
+        run_branch_grad(k, b, n, tiles, sums, n > begin, d_u, ahead_of(k, b, {input, n}, begin));
         if (wants_u) d_u = InputGradient::add;
       }
       sums += floats;
