@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # This program beside its peers on this machine's CPU, in turn: search steps, derived networks, predictor.
-# Usage: scripts/bench_peers.sh [--threads 2] [--rounds 2] [--out FILE] [ROW...]
+# Usage: scripts/bench_peers.sh [--threads 2] [--rounds 2] [--compiled] [--out FILE] [ROW...]
+#   --compiled: the peer's searches, training and predictor with torch.compile too, which takes minutes for each
 #   rows: pc-darts darts infer-1 infer-32 train predictor-64 predictor-1024   (default: all, about a quarter of an hour)
 # Each round runs a row's peer and then this program; the fastest of all rounds counts, for both. The peer gets a heap
 # that keeps its pages (glibc's malloc otherwise gives every large tensor back). Writes JSON with machine, date and

@@ -53,34 +53,37 @@ class Row:
 def memory_row(rows, work, theirs, ours):
     label = f"{work}: peak memory [MiB]"
     row = rows.setdefault(label, Row(label, 4))
-    for layout, report in theirs.items():
-        row.peer_ms(layout, report["peak_rss_mib"])
+    for form, report in theirs.items():
+        row.peer_ms(form, report["peak_rss_mib"])
     row.ours_ms(ours["peak_rss_mib"])
 
 
-def in_each_layout(script, *arguments):
+def in_each_form(compiled, script, *arguments):
     """PyTorch at its best: its fastest layout depends on the network, so both are tried."""
-    return {"PyTorch": peer(script, *arguments),
-            "PyTorch, channels last": peer(script, *arguments, "--channels-last")}
+    forms = {"PyTorch": [], "PyTorch, channels last": ["--channels-last"]}
+    if compiled:
+        forms["PyTorch, channels last, compiled"] = ["--channels-last", "--compile"]
+    return {form: peer(script, *arguments, *more) for form, more in forms.items()}
 
 
 FACTS = ("gflop", "gbytes_moved", "floor_ms", "share_of_floor", "ops", "arena_mib")
 
 
-def search(rows, threads, k, batch, goal):
+def search(rows, threads, compiled, k, batch, goal):
     name = f"{'PC-DARTS' if k > 1 else 'DARTS'}, batch {batch}"
 
     def row(label, wanted):
         return rows.setdefault(f"{name}: {label}", Row(f"{name}: {label}", wanted))
 
     steps = {s: row(f"{s.replace('_', ' ')} [ms]", goal) for s in ("weight_step", "architecture_step")}
-    theirs = in_each_layout("pytorch_supernet.py", "--threads", threads, "--partial-k", str(k), "--batch", str(batch))
+    theirs = in_each_form(compiled, "pytorch_supernet.py", "--threads", threads, "--partial-k", str(k), "--batch",
+                          str(batch))
     # 20 runs: PyTorch's 5 take some 20 seconds, and the least of a tenth of that may miss all fast ones of a machine.
     ours = ladarts("step", "--threads", threads, "--partial-k", str(k), "--batch", str(batch), "--repeats", "20")
     assert theirs["PyTorch"]["parameters"] == ours["network"]["parameters"], "the two networks differ"
     for s, step in steps.items():
-        for layout, report in theirs.items():
-            step.peer_ms(layout, report[s]["min_ms"])
+        for form, report in theirs.items():
+            step.peer_ms(form, report[s]["min_ms"])
         step.ours_ms(ours["programs"][s]["min_ms"], {f: ours["programs"][s][f] for f in FACTS})
     memory_row(rows, name, theirs, ours)
 
@@ -102,31 +105,36 @@ def infer(rows, threads, batch, goal):
         memory_row(rows, f"{name}, inference, batch {batch}", {"PyTorch": eager}, report)
 
 
-def train(rows, threads):
+def train(rows, threads, compiled):
     name = "PC_DARTS_cifar"
     label = f"{name}, training step, batch 96 [ms]"
     row = rows.setdefault(label, Row(label, 3))
-    theirs = in_each_layout("pytorch_network.py", "--threads", threads, "--batch", "96", "--train", "--network", name)
+    theirs = in_each_form(compiled, "pytorch_network.py", "--threads", threads, "--batch", "96", "--train", "--network",
+                          name)
     ours = ladarts("train", "--threads", threads, "--batch", "96", "--genotype", name, "--repeats", "3")
-    for layout, report in theirs.items():
-        row.peer_ms(layout, report["networks"][name]["step"]["min_ms"])
+    for form, report in theirs.items():
+        row.peer_ms(form, report["networks"][name]["step"]["min_ms"])
     row.ours_ms(ours["programs"]["training_step"]["min_ms"], {f: ours["programs"]["training_step"][f] for f in FACTS})
     memory_row(rows, f"{name}, training, batch 96", theirs, ours)
 
 
-def predictor(rows, threads, batch, goal):
+def predictor(rows, threads, compiled, batch, goal):
     name = f"predictor 224-512-512-1, 80,000 rows, batch {batch}"
     label = f"{name}: epoch [ms]"
     row = rows.setdefault(label, Row(label, goal))
     arguments = ["--threads", threads, "--batch", str(batch)]
-    theirs, ours = peer("pytorch_predictor.py", *arguments), run([MLP_FIT, *arguments, "--json"])
+    theirs = {"PyTorch": peer("pytorch_predictor.py", *arguments)}
+    if compiled:
+        theirs["PyTorch, compiled"] = peer("pytorch_predictor.py", *arguments, "--compile")
+    ours = run([MLP_FIT, *arguments, "--json"])
     step = ladarts("fit", *arguments, "--repeats", "20")["programs"]["fit_step"]
     steps = ours["rows"] // batch
     facts = {f: steps * step[f] for f in ("gflop", "gbytes_moved", "floor_ms")}
-    row.peer_ms("PyTorch", 1e3 * theirs["epoch_seconds"])
+    for form, report in theirs.items():
+        row.peer_ms(form, 1e3 * report["epoch_seconds"])
     row.ours_ms(1e3 * ours["epoch_seconds"],
                 {**facts, "share_of_floor": facts["floor_ms"] / (1e3 * ours["epoch_seconds"])})
-    memory_row(rows, name, {"PyTorch": theirs}, ours)
+    memory_row(rows, name, theirs, ours)
 
 
 def main():
@@ -134,16 +142,17 @@ def main():
     parser.add_argument("--threads", default="2")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--out")
+    parser.add_argument("--compiled", action="store_true", help="training and search with torch.compile, too")
     parser.add_argument("rows", nargs="*", help="default: all")
     o = parser.parse_args()
     work = {
-        "pc-darts": lambda rows: search(rows, o.threads, 4, 64, 10),
-        "darts": lambda rows: search(rows, o.threads, 1, 16, 8),
+        "pc-darts": lambda rows: search(rows, o.threads, o.compiled, 4, 64, 10),
+        "darts": lambda rows: search(rows, o.threads, o.compiled, 1, 16, 8),
         "infer-1": lambda rows: infer(rows, o.threads, 1, 1.5),
         "infer-32": lambda rows: infer(rows, o.threads, 32, 1),
-        "train": lambda rows: train(rows, o.threads),
-        "predictor-64": lambda rows: predictor(rows, o.threads, 64, 3),
-        "predictor-1024": lambda rows: predictor(rows, o.threads, 1024, 3),
+        "train": lambda rows: train(rows, o.threads, o.compiled),
+        "predictor-64": lambda rows: predictor(rows, o.threads, o.compiled, 64, 3),
+        "predictor-1024": lambda rows: predictor(rows, o.threads, o.compiled, 1024, 3),
     }
     for name in o.rows:
         if name not in work:

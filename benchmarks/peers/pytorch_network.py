@@ -173,6 +173,10 @@ def inference(network, x, options):
 
 def training(network, x, options):
     network.train()
+    if options.compile:
+        torch._dynamo.config.recompile_limit = 64
+        for cell in network.cells:  # one by one: alike cells share what is compiled
+            cell.compile()
     labels = torch.randint(0, 10, (options.batch,), device=x.device)
     optimiser = torch.optim.SGD(network.parameters(), 0.025, momentum=0.9, weight_decay=3e-4, foreach=True)
 
@@ -195,6 +199,7 @@ def main():
     parser.add_argument("--network", choices=sorted(CELLS), action="append", help="one of them; default: all")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1")
     parser.add_argument("--channels-last", action="store_true", help="values and weights with channels last in memory")
+    parser.add_argument("--compile", action="store_true", help="training with torch.compile: minutes before the first step")
     options = parser.parse_args()
     layout = torch.channels_last if options.channels_last else torch.contiguous_format
     torch.backends.cudnn.benchmark = True  # the peer at its best: its library's fastest algorithms

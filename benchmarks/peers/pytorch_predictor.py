@@ -16,6 +16,7 @@ def main():
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--compile", action="store_true", help="with torch.compile")
     o = parser.parse_args()
     torch.set_num_threads(o.threads)
     torch.set_flush_denormal(True)  # as ladarts does
@@ -24,6 +25,8 @@ def main():
     y = 1 + x @ torch.rand(o.features, 1)
     y = y / y.std()
     net = nn.Sequential(nn.Linear(o.features, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 1))
+    if o.compile:
+        net.compile()
     optimiser = torch.optim.Adam(net.parameters(), 1e-3, weight_decay=1e-4, foreach=True)
     best = float("inf")
     for _ in range(o.epochs):

@@ -152,6 +152,7 @@ def main():
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1")
     parser.add_argument("--channels-last", action="store_true", help="values and weights with channels last in memory")
+    parser.add_argument("--compile", action="store_true", help="edges with torch.compile: minutes before the first step")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.set_flush_denormal(True)  # as ladarts does
@@ -162,6 +163,11 @@ def main():
     torch.backends.cudnn.benchmark = True  # the peer at its best: its library's fastest algorithms
     layout = torch.channels_last if options.channels_last else torch.contiguous_format
     net = Supernet(options.channels, options.layers, options.partial_k, device).to(device, memory_format=layout)
+    if options.compile:
+        torch._dynamo.config.recompile_limit = 64  # edges alike share what is compiled, of which there are some 20
+        for cell in net.cells:
+            for edge in cell.edges:
+                edge.compile()
     weights = list(net.parameters())
     architecture = net.architecture()
     sgd = torch.optim.SGD(weights, 0.1, momentum=0.9, weight_decay=3e-4, foreach=True)

@@ -4,7 +4,6 @@
 
 #include <cmath>
 #include <type_traits>
-#include <vector>
 
 #include "core/kernel.h"
 #include "ops/cpu/depthwise_blocked.h"
@@ -174,27 +173,38 @@ inline void block_taps(const float* w, int blocks, int taps, float* to) {
     transpose(w + b * kBlock * taps, taps, kBlock, taps, to + b * kBlock * taps, kBlock);
 }
 
-// Depthwise weights of each branch of a stage: as they are, or all branches' blocks one after the other in
-// `memory`.
-inline std::vector<const float*> tile_weights(const SeparableStage& op, const KernelArgs& a,
-                                              const SeparablePlan& p, bool blocks, float* memory) {
-  std::vector<const float*> weights;
-  for (int b = 0; b < int(op.branches.size()); ++b) {
-    const int at = op.weights_at(b), kernel = op.branches[size_t(b)].kernel;
-    weights.push_back(blocks ? memory : a.in(at));
-    if (!blocks) continue;
-    block_taps(a.in(at), p.c / kBlock, kernel * kernel, memory);
-    memory += a.in_shape(at).elements();
-  }
-  return weights;
-}
-
 inline void unblock_taps(const float* blocked, int blocks, int taps, float* to, bool add) {
   for (int b = 0; b < blocks; ++b, blocked += kBlock * taps, to += kBlock * taps)
     for (int t = 0; t < taps; ++t)
       for (int c = 0; c < kBlock; ++c)
         to[c * taps + t] = blocked[t * kBlock + c] + (add ? to[c * taps + t] : 0.f);
 }
+
+// Depthwise weights of a stage's branches as its tiles want them: as they are or, in `memory`, in blocks.
+class TileWeights {
+ public:
+  TileWeights(const SeparableStage& op, const KernelArgs& a, const SeparablePlan& p, bool blocks,
+              float* memory)
+      : op_(op), a_(a), blocks_(blocks ? memory : nullptr) {
+    if (!blocks) return;
+    for (int b = 0; b < int(op.branches.size()); ++b) {
+      const int at = op.weights_at(b), kernel = op.branches[size_t(b)].kernel;
+      block_taps(a.in(at), p.c / kBlock, kernel * kernel, memory);
+      memory += a.in_shape(at).elements();
+    }
+  }
+  const float* depthwise(int branch) const {
+    if (!blocks_) return a_.in(op_.weights_at(branch));
+    const float* at = blocks_;
+    for (int b = 0; b < branch; ++b) at += a_.in_shape(op_.weights_at(b)).elements();
+    return at;
+  }
+
+ private:
+  const SeparableStage& op_;
+  const KernelArgs& a_;
+  const float* blocks_;
+};
 
 // f(first block, B as a constant) for all blocks, in groups as large as registers allow.
 template <class F>

@@ -88,8 +88,7 @@ void separable_stage_kernel(const SeparableStage& op, const KernelArgs& a) {
   const FirstTask first(flags, a.pool->threads());
   const int64_t pixels = int64_t(p.out_h) * p.out_w;
   const bool blocks = by_blocks(p);
-  const std::vector<const float*> depthwise_weights =
-      tile_weights(op, a, p, blocks, moments + p.images * total * 2);
+  const TileWeights weights(op, a, p, blocks, moments + p.images * total * 2);
 
   a.pool->parallel_for(int64_t(p.chunks) * op.n_inputs, [&](int64_t task, int thread) {
     const int input = int(task % op.n_inputs);
@@ -115,7 +114,7 @@ void separable_stage_kernel(const SeparableStage& op, const KernelArgs& a) {
         const int outputs = int(a.out_shape(2 * b)[1]);
         if (op.branches[size_t(b)].input == input) {
           float* y = a.out(2 * b) + n * outputs * pixels;
-          run_branch(op, b, a, p, depthwise_weights[size_t(b)], s, y, outputs, next, moment);
+          run_branch(op, b, a, p, weights.depthwise(b), s, y, outputs, next, moment);
           next = nullptr;
         }
         moment += 2 * outputs;

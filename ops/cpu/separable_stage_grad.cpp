@@ -8,8 +8,6 @@
 #include "ops/separable_stage.h"
 
 #include <cstring>
-#include <functional>
-#include <vector>
 
 #include "ops/cpu/channel_moments.h"
 #include "ops/cpu/parallel.h"
@@ -24,8 +22,8 @@ struct Context {
   const SeparableStageGrad& op;
   const KernelArgs& a;
   const SeparablePlan& p;
-  const float* statistics;              // (branches, 2, most outputs): slope, offset
-  std::vector<const float*> depthwise;  // weights of each branch, as the tiles want them
+  const float* statistics;  // (branches, 2, most outputs): slope, offset
+  const TileWeights& weights;
 
   int outputs(int branch) const { return int(a.in_shape(op.y_at(branch))[1]); }
 };
@@ -82,7 +80,7 @@ void run_branch_grad(const Context& k, int branch, int64_t n, Tiles& tiles, floa
   const SeparableStageGrad::Branch& b = k.op.branches[size_t(branch)];
   const SeparableStage::Branch& shape = k.op.forward.branches[size_t(branch)];
   const int at = k.op.forward.weights_at(branch);
-  const GradBranch of{shape.kernel, shape.dilation, k.outputs(branch), k.depthwise[size_t(branch)],
+  const GradBranch of{shape.kernel, shape.dilation, k.outputs(branch), k.weights.depthwise(branch),
                       k.a.in(at + 1)};
   const bool again = b.pointwise_out >= 0, wants_u = mode != InputGradient::none;
   ahead.spread(tiles.calls(again, wants_u));
@@ -180,6 +178,15 @@ void statistics_coefficients(const Context& k, float* to) {
   }
 }
 
+// Output `out` (+)= the sum of its parts, `stride` apart; taps > 0: they hold blocks of so many taps.
+void join(const Context& k, int out, float* part, int64_t stride, int64_t floats, int taps) {
+  if (out < 0) return;
+  const bool add = k.a.accumulate(out);
+  if (taps == 0) return sum_parts(part, k.p.chunks, stride, floats, k.a.out(out), add);
+  sum_parts(part, k.p.chunks, stride, floats, part, false);
+  unblock_taps(part, k.p.c / kBlock, taps, k.a.out(out), add);
+}
+
 void separable_stage_grad_kernel(const SeparableStageGrad& op, const KernelArgs& a) {
   const SeparableStage& f = op.forward;
   const int branches = int(f.branches.size());
@@ -194,7 +201,8 @@ void separable_stage_grad_kernel(const SeparableStageGrad& op, const KernelArgs&
   const int64_t weights = separable_weight_floats(f, a.input_shapes);
   const int64_t stride = weights + 2 * int64_t(f.n_inputs) * p.c;
   const bool blocked = BlockedPlan::takes(p);
-  const Context k{op, a, p, statistics, tile_weights(f, a, p, blocked, parts + p.chunks * stride)};
+  const TileWeights tile_weights(f, a, p, blocked, parts + p.chunks * stride);
+  const Context k{op, a, p, statistics, tile_weights};
   statistics_coefficients(k, statistics);
 
   a.pool->parallel_for(int64_t(p.chunks) * f.n_inputs, [&](int64_t task, int thread) {
@@ -212,25 +220,18 @@ void separable_stage_grad_kernel(const SeparableStageGrad& op, const KernelArgs&
     }
   });
 
-  std::vector<std::function<void()>> joins;
-  float* part = parts;
-  auto join = [&](int output, int64_t floats, int taps_of_blocks) {
-    if (output >= 0)
-      joins.push_back([&, part, output, floats, taps_of_blocks] {
-        float* const to = a.out(output);
-        if (taps_of_blocks == 0) return sum_parts(part, p.chunks, stride, floats, to, a.accumulate(output));
-        sum_parts(part, p.chunks, stride, floats, part, false);
-        unblock_taps(part, p.c / kBlock, taps_of_blocks, to, a.accumulate(output));
-      });
-    part += floats;
-  };
-  for (int b = 0; b < branches; ++b) {
-    const int at = f.weights_at(b), kernel = f.branches[size_t(b)].kernel;
-    join(op.branches[size_t(b)].depthwise_out, a.in_shape(at).elements(), blocked ? kernel * kernel : 0);
-    join(op.branches[size_t(b)].pointwise_out, a.in_shape(at + 1).elements(), 0);
-  }
-  for (const SeparableStageGrad::Input& input : op.inputs) join(input.affine_out, 2 * int64_t(p.c), 0);
-  a.pool->parallel_for(int64_t(joins.size()), [&](int64_t i, int) { joins[size_t(i)](); });
+  // Tasks: depthwise and pointwise weights of each branch, then each input's affine.
+  a.pool->parallel_for(2 * branches + f.n_inputs, [&](int64_t task, int) {
+    float* part = parts;
+    for (int64_t i = 0; i < task; ++i)
+      part += i < 2 * branches ? a.in_shape(f.weights_at(0) + int(i)).elements() : 2 * int64_t(p.c);
+    if (task >= 2 * branches)
+      return join(k, op.inputs[size_t(task - 2 * branches)].affine_out, part, stride, 2 * int64_t(p.c), 0);
+    const SeparableStageGrad::Branch& b = op.branches[size_t(task / 2)];
+    const int kernel = f.branches[size_t(task / 2)].kernel;
+    join(k, task % 2 == 0 ? b.depthwise_out : b.pointwise_out, part, stride,
+         a.in_shape(f.weights_at(0) + int(task)).elements(), blocked && task % 2 == 0 ? kernel * kernel : 0);
+  });
 }
 
 LADARTS_CPU_KERNEL(SeparableStageGrad, separable_stage_grad_kernel)

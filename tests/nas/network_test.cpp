@@ -192,7 +192,7 @@ TEST_CASE("network: gradient descent fits a few images, with auxiliary head and 
   buffers.values();
   labels.upload(std::vector<int32_t>{0, 1, 2, 1, 0, 2});
   rate.set(0.1f);
-  lr.set(0.05f);
+  lr.set(0.02f);  // at 0.05 the loss jumps, from where rounding takes it
   Program program = compile(graph);
   program.run();
   const float first[] = {values[0].item(), values[1].item()};

@@ -131,6 +131,21 @@ TEST_CASE("separable stage: inputs with a deferred normalisation", "[ops][separa
   check(make({"stride 2", {2, 3, 10, 12}, 3, 2, true, 1, {{0, 3, 1, 3}, {0, 5, 1, 3}}}));
 }
 
+// As many channels as the longest vectors have lanes, or a multiple: the CPU's kernels take them in blocks.
+TEST_CASE("separable stage: channels in blocks", "[ops][separable_stage]") {
+  const std::vector<Branch> wide{{0, 3, 1, 16}, {0, 5, 1, 5}, {0, 3, 2, 17}, {0, 5, 2, 16}};
+  check(make({"sixteen channels, rows of eight", {2, 16, 8, 8}, 16, 1, false, 1, wide}));
+  check(make({"rows of eight, stride 2", {2, 16, 16, 16}, 16, 2, false, 1, wide}));
+  check(make({"part of the channels, rows of sixteen", {2, 20, 16, 16}, 16, 1, false, 1, wide}));
+  check(make({"rows of four, stride 2", {3, 16, 8, 8}, 16, 2, true, 1, wide}));
+  check(make({"odd sides", {2, 16, 5, 11}, 16, 1, true, 1, {{0, 5, 2, 3}, {0, 3, 1, 16}}}));
+  check(make({"odd sides, stride 2", {2, 16, 9, 7}, 16, 2, true, 1, {{0, 5, 1, 3}, {0, 5, 2, 16}}}));
+  check(make({"three blocks", {2, 48, 8, 8}, 48, 1, true, 1, {{0, 3, 1, 48}, {0, 5, 2, 3}}}));
+  check(make({"five blocks", {1, 80, 4, 8}, 80, 1, false, 1, {{0, 3, 2, 20}}}));
+  check(make({"two inputs", {2, 32, 8, 8}, 32, 1, true, 2, {{0, 3, 1, 32}, {1, 5, 1, 32}}}));
+  check(make({"35 images", {35, 16, 4, 4}, 16, 1, true, 1, {{0, 3, 1, 16}, {0, 5, 1, 2}}}));
+}
+
 TEST_CASE("separable stage: more images than chunks", "[ops][separable_stage]") {
   check(make({"35 images", {35, 2, 4, 5}, 2, 1, true, 1, {{0, 3, 1, 2}, {0, 5, 1, 2}}}));
 }
