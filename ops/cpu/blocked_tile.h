@@ -2,6 +2,7 @@
 // and back, and pointwise convolutions between them and tiles of whole channels.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <type_traits>
 
@@ -116,12 +117,12 @@ struct BlockInputGradient {
   const float *scale, *shift;  // of each channel; null: none, and no sums are wanted
 };
 
-// d_scale += sums of d * x. As u = scale * x + shift where d is not zero, sums of d * u give them, unless a
-// scale is nearly zero.
+// d_scale += sums of d * x. As u = scale * x + shift where d is not zero, sums of d * u give them, unless the
+// shift would drown the rest.
 inline void add_scale_sums(const BlockInputGradient& b, BlockVec u_sums, BlockVec shift_sums,
                            float* d_scale) {
   for (int k = 0; k < kBlock; ++k) {
-    if (std::abs(b.scale[k]) > 1e-18f) {
+    if (std::abs(b.shift[k]) < 64 * std::abs(b.scale[k])) {
       d_scale[k] += (u_sums[k] - b.shift[k] * shift_sums[k]) / b.scale[k];
       continue;
     }

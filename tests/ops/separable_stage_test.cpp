@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "core/gradients.h"
+#include "core/program.h"
 #include "tests/support/catch.h"
 #include "tests/support/op_case.h"
 
@@ -144,6 +146,45 @@ TEST_CASE("separable stage: channels in blocks", "[ops][separable_stage]") {
   check(make({"five blocks", {1, 80, 4, 8}, 80, 1, false, 1, {{0, 3, 2, 20}}}));
   check(make({"two inputs", {2, 32, 8, 8}, 32, 1, true, 2, {{0, 3, 1, 32}, {1, 5, 1, 32}}}));
   check(make({"35 images", {35, 16, 4, 4}, 16, 1, true, 1, {{0, 3, 1, 16}, {0, 5, 1, 2}}}));
+}
+
+// Blocks take sums of d * x from u = scale * x + shift, where the scale allows it. A channel more, of no
+// weight, and the same is computed by whole channels.
+TEST_CASE("separable stage: gradients of scales that are zero or small beside the shift",
+          "[ops][separable_stage]") {
+  auto gradient = [](int channels) {
+    Graph g;
+    auto leaf = [&](Shape shape, auto&& value) {
+      std::vector<float> values(size_t(shape.elements()));
+      for (size_t i = 0; i < values.size(); ++i) values[i] = value(int(i));
+      const Storage storage = test_storage(shape);
+      storage.upload(values);
+      return g.leaf(storage);
+    };
+    auto wave = [](int i) { return std::sin(float(i)); };
+    const Tensor x = leaf({2, 17, 8, 8}, wave);
+    const Tensor affine = leaf({2, channels}, [&](int i) {
+      const float scales[] = {0, 1e-6f, -1e-3f, .5f};
+      return i < channels ? scales[i % 4] : .3f + .2f * wave(i - channels);
+    });
+    const Tensor depthwise = leaf({channels, 1, 3, 3}, wave);
+    const Tensor pointwise = leaf({4, channels, 1, 1}, [&](int i) {
+      return i % channels < 16 ? wave(31 * (i / channels) + i % channels) : 0.f;
+    });
+    const Tensor y = separable_stage({{x, affine}}, {{0, depthwise, pointwise}}, {.channels = channels})[0].y;
+    const Tensor seed = leaf(y.shape(), [&](int i) { return wave(7 * i); });
+    const Storage d = test_storage(affine.shape());
+    vector_jacobian(std::vector{y}, std::vector{seed}, std::vector{affine}, {.into = {d}});
+    compile(g).run();
+    std::vector<float> values(size_t(affine.shape().elements()));
+    d.download(values);
+    return values;
+  };
+  const std::vector<float> blocks = gradient(16), whole = gradient(17);
+  for (int i = 0; i < 32; ++i) {
+    INFO("entry " << i);
+    CHECK(std::abs(blocks[size_t(i)] - whole[size_t(i + i / 16)]) < 2e-4f);
+  }
 }
 
 TEST_CASE("separable stage: more images than chunks", "[ops][separable_stage]") {
