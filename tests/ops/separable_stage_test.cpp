@@ -153,7 +153,7 @@ TEST_CASE("separable stage: channels in blocks", "[ops][separable_stage]") {
 TEST_CASE("separable stage: gradients of scales that are zero or small beside the shift",
           "[ops][separable_stage]") {
   auto gradient = [](int channels) {
-    Graph g;
+    Graph g(test_device());
     auto leaf = [&](Shape shape, auto&& value) {
       std::vector<float> values(size_t(shape.elements()));
       for (size_t i = 0; i < values.size(); ++i) values[i] = value(int(i));
