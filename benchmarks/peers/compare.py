@@ -142,7 +142,7 @@ def main():
     parser.add_argument("--threads", default="2")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--out")
-    parser.add_argument("--compiled", action="store_true", help="training and search with torch.compile, too")
+    parser.add_argument("--compiled", action="store_true", help="search, training and predictor with torch.compile, too")
     parser.add_argument("rows", nargs="*", help="default: all")
     o = parser.parse_args()
     work = {

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The search step of DARTS and PC-DARTS in eager PyTorch: the peer of `ladarts bench step`.
+"""The search step of DARTS and PC-DARTS in PyTorch, eager or compiled: the peer of `ladarts bench step`.
 
 Times one weight step (forward, gradients of the weights, clipping, SGD with momentum) and one architecture step
 (forward, gradients of alpha and beta alone, Adam), after a warm-up, and prints one JSON object. Peak memory is the

@@ -112,6 +112,14 @@ struct Tile {
   ptrdiff_t plane, pitch;
 };
 
+// f(n as a constant), 1 <= n <= most.
+template <int most, class F>
+inline void with_count(int64_t n, F f) {
+  if constexpr (most > 1)
+    if (n < most) return with_count<most - 1>(n, f);
+  f(std::integral_constant<int, most>());
+}
+
 // V vectors of pixels of all channels stay in the nearest cache while the outputs pass, six at a time.
 template <int L, int V, bool halves>
 inline void pointwise_outputs(const float* x, ptrdiff_t x_plane, Matrix w, int inputs, int outputs, float* y,
@@ -124,25 +132,7 @@ inline void pointwise_outputs(const float* x, ptrdiff_t x_plane, Matrix w, int i
       pointwise_pixels<L, rows(), V, halves>(x, x_plane, m, inputs, y + o * y_plane, y_plane, runs, moments,
                                              int(o));
     };
-    switch (blocks.begin(b + 1) - o) {
-      case 1:
-        run(std::integral_constant<int, 1>());
-        break;
-      case 2:
-        run(std::integral_constant<int, 2>());
-        break;
-      case 3:
-        run(std::integral_constant<int, 3>());
-        break;
-      case 4:
-        run(std::integral_constant<int, 4>());
-        break;
-      case 5:
-        run(std::integral_constant<int, 5>());
-        break;
-      default:
-        run(std::integral_constant<int, kTileRows>());
-    }
+    with_count<kTileRows>(blocks.begin(b + 1) - o, run);
   }
   if (moments) moments->added_to_all();
 }

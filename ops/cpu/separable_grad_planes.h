@@ -121,8 +121,8 @@ class PlaneGradTiles {
         h(g + int64_t(p.o) * p.tile_stride),
         transposed(p.transposes ? h + round_up(int64_t(p.c) * p.g_plane, 16) : nullptr) {}
 
-  // How often ahead.some() is called, at least: by depthwise() if that is computed `again`, else by
-  // pointwise(), and by input gradients if they are.
+  // How often ahead.some() is called, at least: by depthwise() if t is computed `again` and by input
+  // gradients if they are; BlockedGradTiles call it in pointwise(), too, where t is not.
   int64_t calls(bool again, bool gradients) const {
     const int64_t plane = depthwise_calls(p.out_h, p.width);
     return p.c * ((again ? plane : 0) + (!gradients ? 0 : p.stride == 2 ? 4 : plane));
