@@ -16,15 +16,14 @@ namespace {
 
 // Floats from block to block and row to row of a stage's tiles, all in the memory planned for whole channels.
 struct BlockedPlan {
-  explicit BlockedPlan(const SeparablePlan& p)
-      : blocks(p.c / kBlock),
+  BlockedPlan(const SeparablePlan& p, int channels)
+      : blocks(channels / kBlock),
         u_pitch(ptrdiff_t(p.in_w + 2 * kHalo) * kBlock),
         u_block((p.in_h + 2 * kHalo) * u_pitch),
         d_u_block(ptrdiff_t(p.in_h) * p.in_w * kBlock),
         t_block(ptrdiff_t(p.out_h) * p.out_w * kBlock),
         h_pitch(ptrdiff_t(p.out_w + 2 * kHalo) * kBlock),
         h_block((p.out_h + 2 * kHalo) * h_pitch) {}
-  static bool takes(const SeparablePlan& p) { return p.c % kBlock == 0; }
   float* inside_u(float* u, int block) const { return u + block * u_block + kHalo * (u_pitch + kBlock); }
 
   int blocks;
@@ -79,14 +78,14 @@ inline void load_block(const float* x, int64_t pixels, int width, BlockVec scale
   });
 }
 
-// All blocks of image n.
+// All blocks of image n, from channel `first` on.
 inline void load_blocks(const SeparableStage& op, const KernelArgs& a, const SeparablePlan& p,
-                        const BlockedPlan& blocked, int64_t n, int input, float* u) {
+                        const BlockedPlan& blocked, int64_t n, int input, int first, float* u) {
   const int64_t pixels = int64_t(p.in_h) * p.in_w;
   const float* x = a.in(input) + n * a.in_shape(input)[1] * pixels;
   const float* affine = op.has_affine ? a.in(op.affine_at(input)) : nullptr;
   for (int b = 0; b < blocked.blocks; ++b) {
-    const int c = b * kBlock;
+    const int c = first + b * kBlock;
     const BlockVec scale = affine ? load<kBlock>(affine + c) : BlockVec{} + 1.f;
     const BlockVec shift = affine ? load<kBlock>(affine + p.c + c) : BlockVec{};
     load_block(x + c * pixels, pixels, p.in_w, scale, shift, blocked.inside_u(u, b), blocked.u_pitch);
@@ -181,16 +180,18 @@ inline void unblock_taps(const float* blocked, int blocks, int taps, float* to, 
         to[c * taps + t] = blocked[t * kBlock + c] + (add ? to[c * taps + t] : 0.f);
 }
 
-// Depthwise weights of a stage's branches as its tiles want them: as they are or, in `memory`, in blocks.
+// Depthwise weights of a stage's branches as its tiles want them: as they are or, in `memory`, with the first
+// `blocked` channels in blocks.
 class TileWeights {
  public:
-  TileWeights(const SeparableStage& op, const KernelArgs& a, const SeparablePlan& p, bool blocks,
+  TileWeights(const SeparableStage& op, const KernelArgs& a, const SeparablePlan& p, int blocked,
               float* memory)
-      : op_(op), a_(a), blocks_(blocks ? memory : nullptr) {
-    if (!blocks) return;
+      : op_(op), a_(a), blocks_(blocked > 0 ? memory : nullptr) {
+    if (blocked == 0) return;
     for (int b = 0; b < int(op.branches.size()); ++b) {
-      const int at = op.weights_at(b), kernel = op.branches[size_t(b)].kernel;
-      block_taps(a.in(at), p.c / kBlock, kernel * kernel, memory);
+      const int at = op.weights_at(b), taps = op.branches[size_t(b)].kernel * op.branches[size_t(b)].kernel;
+      block_taps(a.in(at), blocked / kBlock, taps, memory);
+      std::copy(a.in(at) + blocked * taps, a.in(at) + p.c * taps, memory + blocked * taps);
       memory += a.in_shape(at).elements();
     }
   }
@@ -245,32 +246,39 @@ struct ChannelTile {
   ptrdiff_t channel, pitch;
 };
 
-// h = w' g: g (outputs, rows, columns), w (outputs, channels), h the inside of padded planes of all blocks.
-// Meanwhile ahead.some() twice for each row of a block.
-inline void block_pointwise(ChannelTile g, const float* w, int outputs, int rows, int columns,
-                            const BlockedPlan& plan, float* h, FetchAhead& ahead) {
-  const ptrdiff_t channels = ptrdiff_t(plan.blocks) * kBlock;
+// The same for a row of pixels: P at a time, the rest in halves of that.
+template <int P, int B>
+__attribute__((noinline)) void block_pointwise_row(const float* g, ptrdiff_t g_channel, const float* w,
+                                                   ptrdiff_t w_row, int outputs, float* h, ptrdiff_t h_block,
+                                                   int columns) {
+  int j = 0;
+  for (; j + P <= columns; j += P)
+    block_pointwise_pixels<P, B>(g + j, g_channel, w, w_row, outputs, h + j * kBlock, h_block);
+  if constexpr (P > 1)
+    if (j < columns)
+      block_pointwise_row<P / 2, B>(g + j, g_channel, w, w_row, outputs, h + j * kBlock, h_block,
+                                    columns - j);
+}
+
+// h = w' g: g (outputs, rows, columns), w (outputs, channels of all blocks) in rows of w_row floats, h the
+// inside of padded planes of all blocks. Meanwhile ahead.some() twice for each row of a block.
+inline void block_pointwise(ChannelTile g, const float* w, ptrdiff_t w_row, int outputs, int rows,
+                            int columns, const BlockedPlan& plan, float* h, FetchAhead& ahead) {
   for (int r = 0; r < rows; ++r) {
     ahead.some(2 * plan.blocks);
     for_block_groups(plan.blocks, [&](int b, auto B) {
-      constexpr int P = kBlockSums / B();
-      const float *from = g.data + r * g.pitch, *weights = w + b * kBlock;
-      float* to = h + b * plan.h_block + r * plan.h_pitch;
-      int j = 0;
-      for (; j + P <= columns; j += P)
-        block_pointwise_pixels<P, B()>(from + j, g.channel, weights, channels, outputs, to + j * kBlock,
-                                       plan.h_block);
-      for (; j < columns; ++j)
-        block_pointwise_pixels<1, B()>(from + j, g.channel, weights, channels, outputs, to + j * kBlock,
-                                       plan.h_block);
+      block_pointwise_row<kBlockSums / B(), B()>(g.data + r * g.pitch, g.channel, w + b * kBlock, w_row,
+                                                 outputs, h + b * plan.h_block + r * plan.h_pitch,
+                                                 plan.h_block, columns);
     });
   }
 }
 
 // d_w[o][channels of b] (+)= sum over pixels of g[o] * t[b] for O outputs and B blocks.
 template <int O, int B>
-LADARTS_INLINE void block_pointwise_weights(ChannelTile g, const float* t, ptrdiff_t t_block, int rows,
-                                            int columns, float* d_w, ptrdiff_t d_w_row, bool add) {
+__attribute__((noinline)) void block_pointwise_weights(ChannelTile g, const float* t, ptrdiff_t t_block,
+                                                       int rows, int columns, float* d_w, ptrdiff_t d_w_row,
+                                                       bool add) {
   const RowStep step(g.channel);
   BlockVec sum[O][B];
 #pragma GCC unroll 16
@@ -294,17 +302,17 @@ LADARTS_INLINE void block_pointwise_weights(ChannelTile g, const float* t, ptrdi
     for (int b = 0; b < B; ++b) store<kBlock>(d_w + o * d_w_row + b * kBlock, sum[o][b]);
 }
 
-// d_w (outputs, channels) (+)= g t': g (outputs, rows, columns), t the tiles of all blocks without padding.
+// d_w (outputs, channels of all blocks) (+)= g t', its rows d_w_row apart: g (outputs, rows, columns), t the
+// tiles of all blocks without padding.
 inline void block_pointwise_weight(ChannelTile g, const float* t, int outputs, int rows, int columns,
-                                   const BlockedPlan& plan, float* d_w, bool add) {
-  const ptrdiff_t channels = ptrdiff_t(plan.blocks) * kBlock;
+                                   const BlockedPlan& plan, float* d_w, ptrdiff_t d_w_row, bool add) {
   for_block_groups(plan.blocks, [&](int b, auto B) {
     constexpr int O = kBlockSums / B();
     int o = 0;
     auto run = [&](auto count) {
       block_pointwise_weights<count(), B()>({g.data + o * g.channel, g.channel, g.pitch},
                                             t + b * plan.t_block, plan.t_block, rows, columns,
-                                            d_w + o * channels + b * kBlock, channels, add);
+                                            d_w + o * d_w_row + b * kBlock, d_w_row, add);
     };
     for (; o + O <= outputs; o += O) run(std::integral_constant<int, O>());
     for (; o < outputs; ++o) run(std::integral_constant<int, 1>());

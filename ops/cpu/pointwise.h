@@ -171,16 +171,17 @@ inline void pointwise_tile(Tile x, Matrix w, int inputs, int outputs, Tile y, in
       return pointwise_rows<kLanes, true>(x, w, inputs, outputs, y, rows, moments);
   pointwise_rows<kTileLanes, false>(x, w, inputs, outputs, y, rows, nullptr);
 }
-// d_w (outputs, inputs) += g x^T. With many channels and few pixels sums over lanes would cost more than the
+
+// d_w (outputs, inputs) += g x^T, its rows d_w_row apart. With many channels and few pixels sums over lanes would cost more than the
 // products: x is transposed to `scratch` (pixels, inputs) instead.
 inline void pointwise_weight_tile(const float* g, const float* x, ptrdiff_t row, int pixels, int inputs,
-                                  int outputs, float* scratch, float* d_w) {
+                                  int outputs, float* scratch, float* d_w, ptrdiff_t d_w_row) {
   if (!scratch) {
     DotTile t{};
     t.length = pixels;
     t.a = g, t.a_row = row;
     t.b = x, t.b_row = row;
-    t.c = d_w, t.c_row = inputs, t.add = true;
+    t.c = d_w, t.c_row = d_w_row, t.add = true;
     return dot_product(outputs, inputs, t);
   }
   const int64_t scratch_row = round_up(inputs, 16);
@@ -189,7 +190,7 @@ inline void pointwise_weight_tile(const float* g, const float* x, ptrdiff_t row,
   t.k = pixels;
   t.a = g, t.a_row = row, t.a_k = 1;
   t.b = scratch, t.b_row = scratch_row;
-  t.c = d_w, t.c_row = inputs, t.columns = inputs;
+  t.c = d_w, t.c_row = d_w_row, t.columns = inputs;
   t.addend = d_w;
   gemm(outputs, t);
 }

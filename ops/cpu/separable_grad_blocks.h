@@ -11,14 +11,14 @@ namespace {
 class BlockedGradTiles {
  public:
   explicit BlockedGradTiles(const PlaneGradTiles& at)
-      : p(at.p), blocked(at.p), u(at.u), d_u(at.d_u), t(at.t), g(at.g), h(at.h) {}
+      : p(at.p), first(at.first), count(at.count), blocked(p, at.count), u(at.u), d_u(at.d_u), t(at.t), g(at.g), h(at.h) {}
 
   int64_t calls(bool again, bool gradients) const {
     return int64_t(blocked.blocks) * ((again ? p.out_h : 2 * p.out_h) + (gradients ? p.in_h : 0));
   }
 
   void load(const SeparableStage& op, const KernelArgs& a, int64_t n, int input) {
-    load_blocks(op, a, p, blocked, n, input, u);
+    load_blocks(op, a, p, blocked, n, input, first, u);
   }
   void depthwise(const GradBranch& branch, FetchAhead& ahead) {
     with_kernel(branch.kernel, branch.dilation, p.stride, [&](auto k, auto d, auto s) {
@@ -28,20 +28,20 @@ class BlockedGradTiles {
     });
   }
   void pointwise_weight(const GradBranch& branch, float* d_w, bool add) {
-    block_pointwise_weight({g, p.tile_stride, p.width}, t, branch.outputs, p.out_h, p.out_w, blocked, d_w,
-                           add);
+    block_pointwise_weight({g, p.tile_stride, p.width}, t, branch.outputs, p.out_h, p.out_w, blocked,
+                           d_w + first, p.c, add);
   }
   void pointwise(const GradBranch& branch, FetchAhead& ahead) {
-    block_pointwise({g, p.tile_stride, p.width}, branch.pointwise, branch.outputs, p.out_h, p.out_w, blocked,
-                    h + kHalo * (blocked.h_pitch + kBlock), ahead);
+    block_pointwise({g, p.tile_stride, p.width}, branch.pointwise + first, p.c, branch.outputs, p.out_h,
+                    p.out_w, blocked, h + kHalo * (blocked.h_pitch + kBlock), ahead);
   }
-  // d_w in blocks, (blocks, K * K, kBlock).
+  // d_w in blocks, (blocks of all channels, K * K, kBlock).
   void depthwise_gradients(const GradBranch& branch, float* d_w, bool add, InputGradient mode,
                            FetchAhead& ahead) {
     with_kernel(branch.kernel, branch.dilation, p.stride, [&](auto k, auto d, auto s) {
       for (int b = 0; b < blocked.blocks; ++b) {
         if (d_w)
-          block_weight_plane<k(), d(), s()>(plane(b), inner(b), d_w + b * k * k * kBlock, p.out_h, p.out_w,
+          block_weight_plane<k(), d(), s()>(plane(b), inner(b), d_w + (first + b * kBlock) * k * k, p.out_h, p.out_w,
                                             add);
         if (mode == InputGradient::overwrite) input_gradient<k(), d(), s(), false>(branch, b, ahead);
         if (mode == InputGradient::add) input_gradient<k(), d(), s(), true>(branch, b, ahead);
@@ -51,7 +51,7 @@ class BlockedGradTiles {
   void store(const GradInput& in, float* d_scale, float* d_shift) {
     const int64_t pixels = int64_t(p.in_h) * p.in_w;
     for (int b = 0; b < blocked.blocks; ++b) {
-      const int c = b * kBlock;
+      const int c = first + b * kBlock;
       const BlockInputGradient at{blocked.inside_u(u, b),
                                   blocked.u_pitch,
                                   d_u + b * blocked.d_u_block,
@@ -70,6 +70,7 @@ class BlockedGradTiles {
   }
 
   const SeparablePlan& p;
+  const int first, count;  // channels of x
   const BlockedPlan blocked;
   float *u, *d_u;  // padded, and without padding
   float *t, *g;    // t in blocks, g channel by channel
@@ -80,8 +81,8 @@ class BlockedGradTiles {
   BlockPlane inner(int b) const {
     return {h + b * blocked.h_block + kHalo * (blocked.h_pitch + kBlock), blocked.h_pitch};
   }
-  static const float* taps(const GradBranch& branch, int b) {
-    return branch.depthwise + b * branch.kernel * branch.kernel * kBlock;
+  const float* taps(const GradBranch& branch, int b) const {
+    return branch.depthwise + (first + b * kBlock) * branch.kernel * branch.kernel;
   }
   template <int K, int D, int S, bool add>
   void input_gradient(const GradBranch& branch, int b, FetchAhead& ahead) {

@@ -7,6 +7,7 @@
 
 #include "ops/cpu/depthwise.h"
 #include "ops/cpu/pointwise.h"
+#include "ops/cpu/separable_groups.h"
 #include "ops/cpu/separable_input.h"
 
 namespace ladarts {
@@ -112,48 +113,56 @@ inline void finish_strided_rows(const SeparablePlan& p, InputPlane plane, bool a
 
 class PlaneGradTiles {
  public:
-  PlaneGradTiles(const SeparablePlan& plan, float* memory)
+  PlaneGradTiles(const SeparablePlan& plan, float* memory, ChannelGroup group)
       : p(plan),
-        u(memory),
+        first(group.first),
+        count(group.count),
+        u(memory + ptrdiff_t(group.place) * p.plane),
         d_u(u + round_up(int64_t(p.c) * p.plane, 16)),
-        t(d_u + round_up(int64_t(p.c) * p.plane, 16)),
-        g(t + int64_t(p.c) * p.tile_stride),
-        h(g + int64_t(p.o) * p.tile_stride),
-        transposed(p.transposes ? h + round_up(int64_t(p.c) * p.g_plane, 16) : nullptr) {}
+        t(memory + 2 * round_up(int64_t(p.c) * p.plane, 16) + ptrdiff_t(group.place) * p.tile_stride),
+        g(t + ptrdiff_t(p.c - group.place) * p.tile_stride),
+        h(g + int64_t(p.o) * p.tile_stride + ptrdiff_t(group.place) * p.g_plane),
+        transposed(p.transposes && count >= kLanes
+                       ? h - ptrdiff_t(group.place) * p.g_plane + round_up(int64_t(p.c) * p.g_plane, 16)
+                       : nullptr) {}
 
   // How often ahead.some() is called, at least: by depthwise() if t is computed `again` and by input
   // gradients if they are; BlockedGradTiles call it in pointwise(), too, where t is not.
   int64_t calls(bool again, bool gradients) const {
     const int64_t plane = depthwise_calls(p.out_h, p.width);
-    return p.c * ((again ? plane : 0) + (!gradients ? 0 : p.stride == 2 ? 4 : plane));
+    return count * ((again ? plane : 0) + (!gradients ? 0 : p.stride == 2 ? 4 : plane));
   }
   void load(const SeparableStage& op, const KernelArgs& a, int64_t n, int input) {
-    load_planes(op, a, p, n, input, u);
+    load_planes(op, a, p, n, input, first, count, u);
   }
   // t = depthwise(u).
   void depthwise(const GradBranch& b, FetchAhead& ahead) {
-    for (int c = 0; c < p.c; ++c)
-      depthwise_plane(b.kernel, b.dilation, p.stride, plane(c), b.depthwise + c * b.kernel * b.kernel,
-                      t + ptrdiff_t(c) * p.tile_stride, p.width, p.out_h, p.width, ahead);
+    for (int c = 0; c < count; ++c)
+      depthwise_plane(b.kernel, b.dilation, p.stride, plane(c),
+                      b.depthwise + (first + c) * b.kernel * b.kernel, t + ptrdiff_t(c) * p.tile_stride, p.width, p.out_h, p.width, ahead);
   }
   // d_w (+)= g t'.
   void pointwise_weight(const GradBranch& b, float* d_w, bool add) {
-    if (!add) std::memset(d_w, 0, size_t(b.outputs * p.c) * sizeof(float));
-    pointwise_weight_tile(g, t, p.tile_stride, p.tile, p.c, b.outputs, transposed, d_w);
+    d_w += first;
+    for (int o = 0; o < b.outputs && !add; ++o)
+      std::memset(d_w + ptrdiff_t(o) * p.c, 0, size_t(count) * sizeof(float));
+    pointwise_weight_tile(g, t, p.tile_stride, p.tile, count, b.outputs, transposed, d_w, p.c);
   }
   // h = pointwise' g.
   void pointwise(const GradBranch& b, FetchAhead&) {
-    pointwise_tile({g, p.tile_stride, p.width}, {b.pointwise, 1, p.c}, b.outputs, p.c,
+    pointwise_tile({g, p.tile_stride, p.width}, {b.pointwise + first, 1, p.c}, b.outputs, count,
                    {h + kHalo * p.g_pitch + kHalo, p.g_plane, p.g_pitch}, p.out_h);
   }
   // d_w (+)= correlation of h and u, unless null; d_u (+)= turned depthwise of h.
   void depthwise_gradients(const GradBranch& b, float* d_w, bool add, InputGradient mode, FetchAhead& ahead) {
-    if (d_w && !add) std::memset(d_w, 0, size_t(p.c * b.kernel * b.kernel) * sizeof(float));
+    const int all_taps = b.kernel * b.kernel;
+    if (d_w) d_w += first * all_taps;
+    if (d_w && !add) std::memset(d_w, 0, size_t(count * all_taps) * sizeof(float));
     with_kernel(b.kernel, b.dilation, [&](auto k, auto d) {
       with_tile_lanes(p.width, [&](auto l) {
-        for (int c = 0; c < p.c; ++c) {
+        for (int c = 0; c < count; ++c) {
           if (d_w) weight_gradient<l(), k(), d()>(c, d_w + c * k * k);
-          const float* taps = b.depthwise + c * k * k;
+          const float* taps = b.depthwise + (first + c) * k * k;
           if (mode == InputGradient::overwrite) input_gradient<l(), k(), d(), false>(c, taps, ahead);
           if (mode == InputGradient::add) input_gradient<l(), k(), d(), true>(c, taps, ahead);
         }
@@ -163,8 +172,9 @@ class PlaneGradTiles {
   // d_x (+)= scale * d_u where u > 0; d_scale and d_shift receive the sums of that over x and 1.
   void store(const GradInput& in, float* d_scale, float* d_shift) {
     const int64_t pixels = int64_t(p.in_h) * p.in_w;
-    for (int c = 0; c < p.c; ++c) {
-      const InputPlane at{u + ptrdiff_t(c) * p.plane, d_u + ptrdiff_t(c) * p.plane, in.x + c * pixels,
+    for (int i = 0; i < count; ++i) {
+      const int c = first + i;
+      const InputPlane at{u + ptrdiff_t(i) * p.plane, d_u + ptrdiff_t(i) * p.plane, in.x + c * pixels,
                           in.d_x ? in.d_x + c * pixels : nullptr, in.affine ? in.affine[c] : 1.f};
       if (in.add) {
         finish_plane<true>(at, d_scale + c, d_shift + c);
@@ -175,9 +185,10 @@ class PlaneGradTiles {
   }
 
   const SeparablePlan& p;
-  float *u, *d_u;  // padded planes
-  float *t, *g;    // tiles
-  float* h;        // padded planes of output size
+  const int first, count;  // channels of x
+  float *u, *d_u;          // padded planes
+  float *t, *g;            // tiles
+  float* h;                // padded planes of output size
   float* transposed;
 
  private:

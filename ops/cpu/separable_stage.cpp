@@ -25,7 +25,7 @@ struct Scratch {
 
 // Where rows are shorter than a vector, depthwise loops run over blocks of channels in place of rows.
 bool by_blocks(const SeparablePlan& p) {
-  return kLanes > kTileLanes && BlockedPlan::takes(p) && p.width == p.out_w && p.width % kLanes != 0 &&
+  return kLanes > kTileLanes && p.c % kBlock == 0 && p.width == p.out_w && p.width % kLanes != 0 &&
          p.tile % kLanes == 0;
 }
 
@@ -39,7 +39,7 @@ void depthwise(const SeparablePlan& p, SeparableStage::Branch b, const float* w,
                       w + c * taps, s.t + ptrdiff_t(c) * p.tile_stride, p.width, p.out_h, p.width, ahead);
     return;
   }
-  const BlockedPlan blocked(p);
+  const BlockedPlan blocked(p, p.c);
   for (int c = 0; c < p.c; c += kBlock) {
     const BlockPlane x{s.planes + c / kBlock * blocked.u_block, blocked.u_pitch};
     with_kernel(b.kernel, b.dilation, p.stride, [&](auto k, auto d, auto stride) {
@@ -88,7 +88,7 @@ void separable_stage_kernel(const SeparableStage& op, const KernelArgs& a) {
   const FirstTask first(flags, a.pool->threads());
   const int64_t pixels = int64_t(p.out_h) * p.out_w;
   const bool blocks = by_blocks(p);
-  const TileWeights weights(op, a, p, blocks, moments + p.images * total * 2);
+  const TileWeights weights(op, a, p, blocks ? p.c : 0, moments + p.images * total * 2);
 
   a.pool->parallel_for(int64_t(p.chunks) * op.n_inputs, [&](int64_t task, int thread) {
     const int input = int(task % op.n_inputs);
@@ -103,9 +103,9 @@ void separable_stage_kernel(const SeparableStage& op, const KernelArgs& a) {
     const int64_t begin = task / op.n_inputs * p.images_per_chunk;
     for (int64_t n = begin; n < begin + p.images_per_chunk && n < p.images; ++n) {
       if (blocks) {
-        load_blocks(op, a, p, BlockedPlan(p), n, input, s.planes);
+        load_blocks(op, a, p, BlockedPlan(p, p.c), n, input, 0, s.planes);
       } else {
-        load_planes(op, a, p, n, input, s.planes);
+        load_planes(op, a, p, n, input, 0, p.c, s.planes);
       }
       float* moment = moments + n * total * 2;
       const TaskImage after = image_after(p, op.n_inputs, {input, n}, begin);

@@ -76,15 +76,15 @@ void gradient_tile(const Context& k, int branch, int64_t n, float* g) {
 // add_sums: are added to.
 template <class Tiles>
 void run_branch_grad(const Context& k, int branch, int64_t n, Tiles& tiles, float* sums, bool add_sums,
-                     InputGradient mode, FetchAhead ahead) {
+                     InputGradient mode, FetchAhead& ahead) {
   const SeparableStageGrad::Branch& b = k.op.branches[size_t(branch)];
   const SeparableStage::Branch& shape = k.op.forward.branches[size_t(branch)];
   const int at = k.op.forward.weights_at(branch);
   const GradBranch of{shape.kernel, shape.dilation, k.outputs(branch), k.weights.depthwise(branch),
                       k.a.in(at + 1)};
   const bool again = b.pointwise_out >= 0, wants_u = mode != InputGradient::none;
-  ahead.spread(tiles.calls(again, wants_u));
-  gradient_tile(k, branch, n, tiles.g);
+  ahead.spread(tiles.calls(again, wants_u) * (k.p.c - tiles.first) / tiles.count);  // all groups that follow
+  if (tiles.first == 0) gradient_tile(k, branch, n, tiles.g);
   if (again) {
     tiles.depthwise(of, ahead);
     tiles.pointwise_weight(of, sums + k.a.in_shape(at).elements(), add_sums);
@@ -130,34 +130,49 @@ void store_input_gradient(const Context& k, int input, int64_t n, Tiles& tiles, 
   float* const d_x = x_out >= 0 ? k.a.out(x_out) + image : nullptr;
   const float* affine = op.has_affine ? k.a.in(op.affine_at(input)) : nullptr;
   tiles.store({k.a.in(input) + image, d_x, affine, add}, affine_sums, affine_sums + p.c);
-  if (d_x && !add && channels > p.c)
+  if (d_x && !add && channels > p.c && tiles.first == 0)
     std::memset(d_x + p.c * pixels, 0, size_t(channels - p.c) * size_t(pixels) * sizeof(float));
 }
 
+// One group of the channels of image n, in a chunk that begins at image `begin`. `ahead` goes on from group to
+// group.
 template <class Tiles>
-void run_chunk(const Context& k, int64_t chunk, int input, Tiles tiles, float* weight_sums,
+void run_group(const Context& k, int64_t begin, TaskImage i, Tiles tiles, FetchAhead& ahead, float* sums,
                float* affine_sums) {
-  const SeparablePlan& p = k.p;
   const SeparableStage& op = k.op.forward;
-  const SeparableStageGrad::Input& in = k.op.inputs[size_t(input)];
+  const SeparableStageGrad::Input& in = k.op.inputs[size_t(i.input)];
   const bool wants_u = in.x_out >= 0 || in.affine_out >= 0;
+  InputGradient d_u = wants_u ? InputGradient::overwrite : InputGradient::none;
+  tiles.load(op, k.a, i.n, i.input);
+  for (int b = 0; b < int(op.branches.size()); ++b) {
+    if (op.branches[size_t(b)].input == i.input) {
+      if (tiles.first == 0) ahead = ahead_of(k, b, i, begin);
+      run_branch_grad(k, b, i.n, tiles, sums, i.n > begin, d_u, ahead);
+      if (wants_u) d_u = InputGradient::add;
+    }
+    sums += k.a.in_shape(op.weights_at(b)).elements() + k.a.in_shape(op.weights_at(b) + 1).elements();
+  }
+  if (wants_u) store_input_gradient(k, i.input, i.n, tiles, affine_sums);
+}
+
+void run_chunk(const Context& k, const ChannelGroups& groups, int64_t chunk, int input, float* memory,
+               float* weight_sums, float* affine_sums) {
+  const SeparablePlan& p = k.p;
   std::memset(affine_sums, 0, size_t(2 * p.c) * sizeof(float));
   const int64_t begin = chunk * p.images_per_chunk;
   const int64_t end = std::min(p.images, begin + p.images_per_chunk);
   for (int64_t n = begin; n < end; ++n) {
-    tiles.load(op, k.a, n, input);
-    float* sums = weight_sums;
-    InputGradient d_u = wants_u ? InputGradient::overwrite : InputGradient::none;
-    for (int b = 0; b < int(op.branches.size()); ++b) {
-      const int64_t floats =
-          k.a.in_shape(op.weights_at(b)).elements() + k.a.in_shape(op.weights_at(b) + 1).elements();
-      if (op.branches[size_t(b)].input == input) {
-        run_branch_grad(k, b, n, tiles, sums, n > begin, d_u, ahead_of(k, b, {input, n}, begin));
-        if (wants_u) d_u = InputGradient::add;
+    FetchAhead ahead;
+    for (int done = 0; done < p.c;) {
+      const ChannelGroup group = groups.after(done);
+      const PlaneGradTiles tiles(p, memory, group);
+      if (group.blocked) {
+        run_group(k, begin, {input, n}, BlockedGradTiles(tiles), ahead, weight_sums, affine_sums);
+      } else {
+        run_group(k, begin, {input, n}, tiles, ahead, weight_sums, affine_sums);
       }
-      sums += floats;
+      done += group.count;
     }
-    if (wants_u) store_input_gradient(k, input, n, tiles, affine_sums);
   }
 }
 
@@ -178,13 +193,19 @@ void statistics_coefficients(const Context& k, float* to) {
   }
 }
 
-// Output `out` (+)= the sum of its parts, `stride` apart; taps > 0: they hold blocks of so many taps.
-void join(const Context& k, int out, float* part, int64_t stride, int64_t floats, int taps) {
+// Output `out` (+)= the sum of its parts, `stride` apart.
+void join(const Context& k, int out, const float* part, int64_t stride, int64_t floats) {
+  if (out >= 0) sum_parts(part, k.p.chunks, stride, floats, k.a.out(out), k.a.accumulate(out));
+}
+
+// The same of depthwise weights of `taps` taps, whose first channels are in blocks.
+void join_depthwise(const Context& k, int out, float* part, int64_t stride, int taps, int blocked) {
   if (out < 0) return;
   const bool add = k.a.accumulate(out);
-  if (taps == 0) return sum_parts(part, k.p.chunks, stride, floats, k.a.out(out), add);
+  const int64_t floats = int64_t(blocked) * taps, rest = int64_t(k.p.c - blocked) * taps;
   sum_parts(part, k.p.chunks, stride, floats, part, false);
-  unblock_taps(part, k.p.c / kBlock, taps, k.a.out(out), add);
+  unblock_taps(part, blocked / kBlock, taps, k.a.out(out), add);
+  sum_parts(part + floats, k.p.chunks, stride, rest, k.a.out(out) + floats, add);
 }
 
 void separable_stage_grad_kernel(const SeparableStageGrad& op, const KernelArgs& a) {
@@ -200,24 +221,21 @@ void separable_stage_grad_kernel(const SeparableStageGrad& op, const KernelArgs&
   float* const parts = statistics + round_up(2 * int64_t(branches) * most, 16);
   const int64_t weights = separable_weight_floats(f, a.input_shapes);
   const int64_t stride = weights + 2 * int64_t(f.n_inputs) * p.c;
-  const bool blocked = BlockedPlan::takes(p);
-  const TileWeights tile_weights(f, a, p, blocked, parts + p.chunks * stride);
+  const ChannelGroups groups(p, branches > f.n_inputs);
+  const TileWeights tile_weights(f, a, p, groups.blocked(), parts + p.chunks * stride);
   const Context k{op, a, p, statistics, tile_weights};
   statistics_coefficients(k, statistics);
 
   a.pool->parallel_for(int64_t(p.chunks) * f.n_inputs, [&](int64_t task, int thread) {
     const int64_t chunk = task / f.n_inputs;
     const int input = int(task % f.n_inputs);
-    const PlaneGradTiles tiles(p, scratch + thread * p.backward_scratch());
-    first.clear(thread, tiles.u, int64_t(p.c) * p.plane);
-    first.clear(thread, tiles.h, int64_t(p.c) * p.g_plane);
+    float* const memory = scratch + thread * p.backward_scratch();
+    const PlaneGradTiles all(p, memory, {0, p.c, 0, false});
+    first.clear(thread, all.u, int64_t(p.c) * p.plane);
+    first.clear(thread, all.h, int64_t(p.c) * p.g_plane);
     first.done(thread);
-    float *part = parts + chunk * stride, *affine_sums = part + weights + 2 * int64_t(input) * p.c;
-    if (blocked) {
-      run_chunk(k, chunk, input, BlockedGradTiles(tiles), part, affine_sums);
-    } else {
-      run_chunk(k, chunk, input, tiles, part, affine_sums);
-    }
+    float* const part = parts + chunk * stride;
+    run_chunk(k, groups, chunk, input, memory, part, part + weights + 2 * int64_t(input) * p.c);
   });
 
   // Tasks: depthwise and pointwise weights of each branch, then each input's affine.
@@ -226,11 +244,12 @@ void separable_stage_grad_kernel(const SeparableStageGrad& op, const KernelArgs&
     for (int64_t i = 0; i < task; ++i)
       part += i < 2 * branches ? a.in_shape(f.weights_at(0) + int(i)).elements() : 2 * int64_t(p.c);
     if (task >= 2 * branches)
-      return join(k, op.inputs[size_t(task - 2 * branches)].affine_out, part, stride, 2 * int64_t(p.c), 0);
+      return join(k, op.inputs[size_t(task - 2 * branches)].affine_out, part, stride, 2 * int64_t(p.c));
     const SeparableStageGrad::Branch& b = op.branches[size_t(task / 2)];
+    if (task % 2 == 1)
+      return join(k, b.pointwise_out, part, stride, a.in_shape(f.weights_at(0) + int(task)).elements());
     const int kernel = f.branches[size_t(task / 2)].kernel;
-    join(k, task % 2 == 0 ? b.depthwise_out : b.pointwise_out, part, stride,
-         a.in_shape(f.weights_at(0) + int(task)).elements(), blocked && task % 2 == 0 ? kernel * kernel : 0);
+    join_depthwise(k, b.depthwise_out, part, stride, kernel * kernel, groups.blocked());
   });
 }
 

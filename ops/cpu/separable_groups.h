@@ -1,0 +1,46 @@
+// In what groups the channels of an image pass through the backward pass of a separable stage, and which of
+// them lie in blocks (ops/cpu/depthwise_blocked.h).
+#pragma once
+
+#include "ops/cpu/gemm.h"
+#include "ops/separable_plan.h"
+
+namespace ladarts {
+namespace {
+
+// Channels [first, first + count) of x, whose tiles begin at those of channel `place`.
+struct ChannelGroup {
+  int first, count, place;
+  bool blocked;
+};
+
+// Where branches share an input all of its channels are one group, as gradients of u are summed over
+// branches. Else groups are small, so that from u to its gradient all of their tiles stay in the nearer
+// caches: two blocks, or as many channels as a tile of products has columns. Channels that fill no block come
+// last; with long rows they would cost more than blocks save, and none is blocked.
+class ChannelGroups {
+ public:
+  ChannelGroups(const SeparablePlan& p, bool shared)
+      : channels_(p.c), shared_(shared), blocked_(p.c / kLanes * kLanes) {
+    if (blocked_ < p.c && (shared || p.width >= 2 * kLanes)) blocked_ = 0;
+  }
+  int blocked() const { return blocked_; }
+  // The one that follows the first `done` channels.
+  ChannelGroup after(int done) const {
+    if (shared_) return {0, channels_, 0, blocked_ > 0};
+    if (done < blocked_) return {done, std::min(kTwoBlocks, blocked_ - done), 0, true};
+    if (blocked_ > 0) return {done, channels_ - done, std::min(kTwoBlocks, blocked_), false};
+    const Blocks planes(channels_, kDotColumns);
+    const int64_t i = (int64_t(done) * planes.count + channels_ - 1) / channels_;
+    return {done, int(planes.begin(i + 1)) - done, 0, false};
+  }
+
+ private:
+  static constexpr int kTwoBlocks = 2 * kLanes;
+  int channels_;
+  bool shared_;
+  int blocked_;
+};
+
+}  // namespace
+}  // namespace ladarts
