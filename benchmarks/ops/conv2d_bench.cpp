@@ -67,7 +67,10 @@ std::vector<Case> supernet_cases() {
                                        {64, 32, 16},
                                        {64, 32, 32},
                                        {128, 16, 32},
-                                       {256, 8, 64}})
+                                       {256, 8, 64},
+                                       {144, 32, 36},
+                                       {288, 16, 72},
+                                       {576, 8, 144}})
     for (int parts : {1, 4})
       cases.push_back({fmt::format("preprocess of {} part{}", parts, parts > 1 ? "s" : ""),
                        inputs,

@@ -1,5 +1,6 @@
 // Separable stages of the CIFAR supernets, forward and backward, on the shapes of the cells of PC-DARTS (4 to
-// 16 channels), DARTS (16 to 64) and derived networks (36 to 144): all convolutions that leave one state on one edge.
+// 16 channels), DARTS (16 to 64) and derived networks (36 to 144): all convolutions that leave one state on
+// one edge.
 #include "ops/separable_stage.h"
 
 #include <CLI/CLI.hpp>
@@ -68,8 +69,15 @@ int main(int argc, char** argv) {
   ThreadPool::set_global_threads(threads);
   ThreadPool& pool = ThreadPool::global();
   Report report(measure_machine_peak(pool), pool.threads(), json);
-  for (auto [channels, size] :
-       {std::pair<int64_t, int64_t>{4, 32}, {8, 16}, {16, 8}, {16, 32}, {32, 16}, {64, 8}, {36, 32}, {72, 16}, {144, 8}})
+  for (auto [channels, size] : {std::pair<int64_t, int64_t>{4, 32},
+                                {8, 16},
+                                {16, 8},
+                                {16, 32},
+                                {32, 16},
+                                {64, 8},
+                                {36, 32},
+                                {72, 16},
+                                {144, 8}})
     for (int kernel : {3, 5})
       for (int dilation : {1, 2})
         for (Pass pass : {Pass::forward, Pass::input_gradient, Pass::all_gradients})

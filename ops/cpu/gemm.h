@@ -184,7 +184,8 @@ struct GemmRows {
 // pass.
 inline void gemm(const GemmRows* parts, int n, const GemmTile& all) {
   constexpr int64_t kNearFloats = 4096;
-  const int64_t tiles = (all.columns + kTileColumns - 1) / kTileColumns;
+  const Blocks across((all.columns + kLanes - 1) / kLanes, kTileVectors);
+  const int64_t tiles = across.count;
   const bool along = all.k * all.columns <= kNearFloats;
   int64_t step = 0, steps = 0;
   for (int p = 0; p < n; ++p) steps += tiles * Blocks(parts[p].count, kTileRows).count;
@@ -205,12 +206,12 @@ inline void gemm(const GemmRows* parts, int n, const GemmTile& all) {
     const GemmRows& rows = parts[p];
     const Blocks blocks(rows.count, kTileRows);
     const int64_t begin = blocks.begin(i), count = blocks.begin(i + 1) - begin;
-    const int64_t j = tile * kTileColumns, at = begin * all.c_row + j;
+    const int64_t j = across.begin(tile) * kLanes, at = begin * all.c_row + j;
     GemmTile& t = turns[turn];
     t.a = rows.a + begin * all.a_row;
     t.b = all.b + j;
     t.c = rows.c + at;
-    t.columns = all.columns - j < kTileColumns ? all.columns - j : kTileColumns;
+    t.columns = std::min(across.begin(tile + 1) * kLanes, all.columns) - j;
     t.bias = rows.bias ? rows.bias + begin : nullptr;
     t.mask = rows.mask ? rows.mask + at : nullptr;
     t.addend = rows.addend ? rows.addend + at : nullptr;

@@ -172,8 +172,8 @@ inline void pointwise_tile(Tile x, Matrix w, int inputs, int outputs, Tile y, in
   pointwise_rows<kTileLanes, false>(x, w, inputs, outputs, y, rows, nullptr);
 }
 
-// d_w (outputs, inputs) += g x^T, its rows d_w_row apart. With many channels and few pixels sums over lanes would cost more than the
-// products: x is transposed to `scratch` (pixels, inputs) instead.
+// d_w (outputs, inputs) += g x^T, its rows d_w_row apart. With many channels and few pixels sums over lanes
+// would cost more than the products: x is transposed to `scratch` (pixels, inputs) instead.
 inline void pointwise_weight_tile(const float* g, const float* x, ptrdiff_t row, int pixels, int inputs,
                                   int outputs, float* scratch, float* d_w, ptrdiff_t d_w_row) {
   if (!scratch) {

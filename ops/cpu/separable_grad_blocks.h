@@ -11,7 +11,15 @@ namespace {
 class BlockedGradTiles {
  public:
   explicit BlockedGradTiles(const PlaneGradTiles& at)
-      : p(at.p), first(at.first), count(at.count), blocked(p, at.count), u(at.u), d_u(at.d_u), t(at.t), g(at.g), h(at.h) {}
+      : p(at.p),
+        first(at.first),
+        count(at.count),
+        blocked(p, at.count),
+        u(at.u),
+        d_u(at.d_u),
+        t(at.t),
+        g(at.g),
+        h(at.h) {}
 
   int64_t calls(bool again, bool gradients) const {
     return int64_t(blocked.blocks) * ((again ? p.out_h : 2 * p.out_h) + (gradients ? p.in_h : 0));
@@ -41,8 +49,8 @@ class BlockedGradTiles {
     with_kernel(branch.kernel, branch.dilation, p.stride, [&](auto k, auto d, auto s) {
       for (int b = 0; b < blocked.blocks; ++b) {
         if (d_w)
-          block_weight_plane<k(), d(), s()>(plane(b), inner(b), d_w + (first + b * kBlock) * k * k, p.out_h, p.out_w,
-                                            add);
+          block_weight_plane<k(), d(), s()>(plane(b), inner(b), d_w + (first + b * kBlock) * k * k, p.out_h,
+                                            p.out_w, add);
         if (mode == InputGradient::overwrite) input_gradient<k(), d(), s(), false>(branch, b, ahead);
         if (mode == InputGradient::add) input_gradient<k(), d(), s(), true>(branch, b, ahead);
       }

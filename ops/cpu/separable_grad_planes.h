@@ -139,7 +139,8 @@ class PlaneGradTiles {
   void depthwise(const GradBranch& b, FetchAhead& ahead) {
     for (int c = 0; c < count; ++c)
       depthwise_plane(b.kernel, b.dilation, p.stride, plane(c),
-                      b.depthwise + (first + c) * b.kernel * b.kernel, t + ptrdiff_t(c) * p.tile_stride, p.width, p.out_h, p.width, ahead);
+                      b.depthwise + (first + c) * b.kernel * b.kernel, t + ptrdiff_t(c) * p.tile_stride,
+                      p.width, p.out_h, p.width, ahead);
   }
   // d_w (+)= g t'.
   void pointwise_weight(const GradBranch& b, float* d_w, bool add) {

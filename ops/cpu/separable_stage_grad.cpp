@@ -134,8 +134,8 @@ void store_input_gradient(const Context& k, int input, int64_t n, Tiles& tiles, 
     std::memset(d_x + p.c * pixels, 0, size_t(channels - p.c) * size_t(pixels) * sizeof(float));
 }
 
-// One group of the channels of image n, in a chunk that begins at image `begin`. `ahead` goes on from group to
-// group.
+// One group of the channels of image n, in a chunk that begins at image `begin`. `ahead` goes on from group
+// to group.
 template <class Tiles>
 void run_group(const Context& k, int64_t begin, TaskImage i, Tiles tiles, FetchAhead& ahead, float* sums,
                float* affine_sums) {
