@@ -21,7 +21,7 @@ Cost linear_cost(const NodeShapes& s, const Shape& y, int64_t features) {
 
 }  // namespace
 
-Tensor linear(Tensor x, Tensor w, Tensor bias) {
+Tensor linear(Tensor x, Tensor w, Tensor bias, LinearDesc desc) {
   require(bool(x) && bool(w), "[linear] x and weight must be tensors of a graph; one of them is empty");
   require(x.dtype() == DType::f32 && w.dtype() == DType::f32,
           "[linear] x and weight must hold f32, got {} and {}", to_string(x.dtype()), to_string(w.dtype()));
@@ -38,12 +38,16 @@ Tensor linear(Tensor x, Tensor w, Tensor bias) {
             w.shape().str());
     operands.push_back(bias);
   }
-  return x.graph().add(std::make_shared<Linear>(), operands, {{{x.dim(0), w.dim(0)}}})[0];
+  return x.graph().add(std::make_shared<Linear>(desc), operands, {{{x.dim(0), w.dim(0)}}})[0];
 }
 
 void Linear::backward(Backward& b) const {
-  if (b.needs(0)) b.emit(LinearGradInput(), {b.grad(0), b.input(1)}, {0});
-  if (b.needs(1)) b.emit(LinearGradWeight(), {b.grad(0), b.input(0)}, {1});
+  if (b.needs(0)) {
+    std::vector<Tensor> operands{b.grad(0), b.input(1)};
+    if (desc.relu_input) operands.push_back(b.input(0));
+    b.emit(LinearGradInput(desc), operands, {0});
+  }
+  if (b.needs(1)) b.emit(LinearGradWeight(desc), {b.grad(0), b.input(0)}, {1});
   if (b.inputs() > 2 && b.needs(2)) b.emit(BiasGrad(), {b.grad(0)}, {2});
 }
 

@@ -3,7 +3,6 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
-#include "ops/activations.h"
 #include "ops/arithmetic.h"
 #include "ops/linear.h"
 
@@ -79,8 +78,7 @@ Tensor MlpRegressor::record_member(int member, Tensor x) const {
   Tensor h = x;
   for (size_t i = 0; i <= hidden_.size(); ++i) {
     const std::string name = layer_name(member, i);
-    h = linear(h, leaf(layers_, name + ".weight"), leaf(layers_, name + ".bias"));
-    if (i < hidden_.size()) h = relu(h);
+    h = linear(h, leaf(layers_, name + ".weight"), leaf(layers_, name + ".bias"), {.relu_input = i > 0});
   }
   if (!linear_skip_) return h;
   const std::string name = fmt::format("member{}.skip", member);

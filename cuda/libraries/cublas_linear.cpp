@@ -1,5 +1,5 @@
 // Fully connected layers by cuBLAS, which stores matrices by columns: a matrix (rows, columns) of ours is its
-// transpose (columns, rows) there.
+// transpose (columns, rows) there. Layers that read x through ReLU are left to our kernels.
 #include "core/error.h"
 #include "cuda/libraries/cublas.h"
 #include "cuda/repeat_rows.h"
@@ -45,7 +45,8 @@ PreparedKernels product(const Product& p, int a, int b, int bias, const KernelNo
 }
 
 // y (N, O) = x (N, I) w^T + bias; by columns: y (O, N) = w^T x of w (I, O) and x (I, N).
-PreparedKernels prepare_linear(const Linear&, const KernelNode& node) {
+PreparedKernels prepare_linear(const Linear& op, const KernelNode& node) {
+  if (op.desc.relu_input) return {};
   const Shape &x = node.shapes.inputs[0], &w = node.shapes.inputs[1];
   const int batch = int(x[0]), features = int(x[1]), outputs = int(w[0]);
   return product({CUBLAS_OP_T, CUBLAS_OP_N, outputs, batch, features, features, features}, 1, 0,
@@ -53,7 +54,8 @@ PreparedKernels prepare_linear(const Linear&, const KernelNode& node) {
 }
 
 // (d_y (N, O), w (O, I)) -> d_x (N, I) = d_y w; by columns: d_x (I, N) = w d_y of w (I, O) and d_y (O, N).
-PreparedKernels prepare_linear_grad_input(const LinearGradInput&, const KernelNode& node) {
+PreparedKernels prepare_linear_grad_input(const LinearGradInput& op, const KernelNode& node) {
+  if (op.desc.relu_input) return {};
   const Shape &d_y = node.shapes.inputs[0], &w = node.shapes.inputs[1];
   const int batch = int(d_y[0]), outputs = int(d_y[1]), features = int(w[1]);
   return product({CUBLAS_OP_N, CUBLAS_OP_N, features, batch, outputs, features, outputs}, 1, 0, -1, node);
@@ -61,7 +63,8 @@ PreparedKernels prepare_linear_grad_input(const LinearGradInput&, const KernelNo
 
 // (d_y (N, O), x (N, I)) -> d_w (O, I) = d_y^T x; by columns: d_w (I, O) = x d_y^T of x (I, N) and d_y (O,
 // N).
-PreparedKernels prepare_linear_grad_weight(const LinearGradWeight&, const KernelNode& node) {
+PreparedKernels prepare_linear_grad_weight(const LinearGradWeight& op, const KernelNode& node) {
+  if (op.desc.relu_input) return {};
   const Shape &d_y = node.shapes.inputs[0], &x = node.shapes.inputs[1];
   const int batch = int(d_y[0]), outputs = int(d_y[1]), features = int(x[1]);
   return product({CUBLAS_OP_N, CUBLAS_OP_T, features, outputs, batch, features, outputs}, 1, 0, -1, node);

@@ -181,7 +181,7 @@ class Exporter {
   void sum(const ladarts::Node& node);
   void concat(const Concat& op, const ladarts::Node& node);
   void fill(float element, const ladarts::Node& node);
-  void linear(const ladarts::Node& node);
+  void linear(const Linear& op, const ladarts::Node& node);
 
   const Graph& graph_;
   const GraphExport& options_;
@@ -205,7 +205,7 @@ void Exporter::translate(const ladarts::Node& node) {
   if (dynamic_cast<const AddN*>(op)) return sum(node);
   if (const auto* o = dynamic_cast<const Concat*>(op)) return concat(*o, node);
   if (const auto* o = dynamic_cast<const Fill*>(op)) return fill(o->value, node);
-  if (dynamic_cast<const Linear*>(op)) return linear(node);
+  if (const auto* o = dynamic_cast<const Linear*>(op)) return linear(*o, node);
   if (const auto* o = dynamic_cast<const Binary*>(op); o && o->kind == BinaryKind::add) return sum(node);
   if (const auto* o = dynamic_cast<const ActivationOp*>(op); o && o->kind == Activation::relu)
     return emit_last(node, "Relu", {input(node, 0)});
@@ -312,9 +312,9 @@ void Exporter::fill(float element, const ladarts::Node& node) {
   emit_last(node, "ConstantOfShape", {shape});
 }
 
-void Exporter::linear(const ladarts::Node& node) {
-  Names inputs;
-  for (size_t i = 0; i < node.inputs.size(); ++i) inputs.push_back(input(node, i));
+void Exporter::linear(const Linear& op, const ladarts::Node& node) {
+  Names inputs{joined(node, 1, op.desc.relu_input)};
+  for (size_t i = 1; i < node.inputs.size(); ++i) inputs.push_back(input(node, i));
   emit_last(node, "Gemm", inputs, {{"transB", int64_t{1}}});
 }
 

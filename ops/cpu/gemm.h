@@ -248,15 +248,18 @@ struct DotTile {
   bool add;
 };
 
-// acc[r][s] += a's row r times b's row s, lane by lane; only the first `lanes` where not all.
-template <int MR, int NR, bool all>
+// acc[r][s] += a's row r times b's row s, lane by lane; only the first `lanes` where not all. relu_a: max(a,
+// 0) in place of a.
+template <int MR, int NR, bool relu_a, bool all>
 __attribute__((always_inline)) inline void dot_step(const float* a, int64_t a_row, const float* b,
                                                     int64_t b_row, int64_t lanes,
                                                     Vec<kLanes> (&acc)[MR][NR]) {
   Vec<kLanes> av[MR];
 #pragma GCC unroll 8
-  for (int r = 0; r < MR; ++r)
+  for (int r = 0; r < MR; ++r) {
     av[r] = all ? load<kLanes>(a + r * a_row) : load_first<kLanes>(a + r * a_row, lanes);
+    if (relu_a) av[r] = relu<kLanes>(av[r]);
+  }
 #pragma GCC unroll 8
   for (int s = 0; s < NR; ++s) {
     const Vec<kLanes> bv = all ? load<kLanes>(b + s * b_row) : load_first<kLanes>(b + s * b_row, lanes);
@@ -265,15 +268,15 @@ __attribute__((always_inline)) inline void dot_step(const float* a, int64_t a_ro
   }
 }
 
-template <int MR, int NR>
+template <int MR, int NR, bool relu_a>
 __attribute__((noinline)) void dot_tile(const DotTile& t) {
   Vec<kLanes> acc[MR][NR] = {};
   const float *a = t.a, *b = t.b;
   const int64_t a_row = t.a_row, b_row = t.b_row;
   int64_t left = t.length;
   for (; left >= kLanes; left -= kLanes, a += kLanes, b += kLanes)
-    dot_step<MR, NR, true>(a, a_row, b, b_row, kLanes, acc);
-  if (left > 0) dot_step<MR, NR, false>(a, a_row, b, b_row, left, acc);
+    dot_step<MR, NR, relu_a, true>(a, a_row, b, b_row, kLanes, acc);
+  if (left > 0) dot_step<MR, NR, relu_a, false>(a, a_row, b, b_row, left, acc);
 #pragma GCC unroll 8
   for (int r = 0; r < MR; ++r)
 #pragma GCC unroll 8
@@ -284,27 +287,28 @@ __attribute__((noinline)) void dot_tile(const DotTile& t) {
     }
 }
 
-template <int MR>
+template <int MR, bool relu_a>
 inline void dot_tile_columns(int64_t columns, const DotTile& t) {
   switch (columns) {
     case 1:
-      return dot_tile<MR, 1>(t);
+      return dot_tile<MR, 1, relu_a>(t);
     case 2:
-      return dot_tile<MR, 2>(t);
+      return dot_tile<MR, 2, relu_a>(t);
     case 3:
-      return dot_tile<MR, 3>(t);
+      return dot_tile<MR, 3, relu_a>(t);
     case 4:
-      return dot_tile<MR, 4>(t);
+      return dot_tile<MR, 4, relu_a>(t);
 #if defined(__AVX512F__)
     case 5:
-      return dot_tile<MR, 5>(t);
+      return dot_tile<MR, 5, relu_a>(t);
     default:
-      return dot_tile<MR, 6>(t);
+      return dot_tile<MR, 6, relu_a>(t);
 #endif
   }
 }
 
-// c (rows, columns) of any size; a's rows stay in the nearest cache while b's pass.
+// c (rows, columns) of any size; a's rows stay in the nearest cache while b's pass. relu_a: as in dot_step.
+template <bool relu_a = false>
 inline void dot_product(int64_t rows, int64_t columns, const DotTile& all) {
   const Blocks row_blocks(rows, kDotRows), column_blocks(columns, kDotColumns);
   for (int64_t i = 0; i < row_blocks.count; ++i)
@@ -317,21 +321,21 @@ inline void dot_product(int64_t rows, int64_t columns, const DotTile& all) {
       const int64_t width = column_blocks.begin(j + 1) - s;
       switch (row_blocks.begin(i + 1) - r) {
         case 1:
-          dot_tile_columns<1>(width, t);
+          dot_tile_columns<1, relu_a>(width, t);
           break;
         case 2:
-          dot_tile_columns<2>(width, t);
+          dot_tile_columns<2, relu_a>(width, t);
           break;
 #if defined(__AVX512F__)
         case 3:
-          dot_tile_columns<3>(width, t);
+          dot_tile_columns<3, relu_a>(width, t);
           break;
         default:
-          dot_tile_columns<4>(width, t);
+          dot_tile_columns<4, relu_a>(width, t);
           break;
 #else
         default:
-          dot_tile_columns<3>(width, t);
+          dot_tile_columns<3, relu_a>(width, t);
           break;
 #endif
       }

@@ -23,7 +23,14 @@ constexpr int kPanelVectors = 12;  // as many sums as 16 registers hold beside a
 #endif
 constexpr int kPanelDepth = 64;  // a panel has 32 KiB at most
 
-// The share of x that is not zero, judged by a seventh of it where it is large.
+// Whether an entry counts: it is not zero, or, of an operand that is read through ReLU, it is positive.
+template <bool relu_input>
+inline bool is_other(float x) {
+  return relu_input ? x > 0.f : x != 0.f;
+}
+
+// The share of x that counts, judged by a seventh of it where it is large.
+template <bool relu_input>
 inline double share_of_others(const float* x, int64_t n) {
   constexpr int64_t kBlock = 512, kAll = 8192;
   const int64_t step = n <= kAll ? kBlock : 7 * kBlock;  // 7: meets all columns of wide rows
@@ -32,32 +39,42 @@ inline double share_of_others(const float* x, int64_t n) {
     const int64_t end = std::min(n, begin + kBlock);
     int32_t count = 0;
 #pragma omp simd reduction(+ : count)
-    for (int64_t i = begin; i < end; ++i) count += x[i] != 0.f;
+    for (int64_t i = begin; i < end; ++i) count += is_other<relu_input>(x[i]);
     others += count;
     seen += end - begin;
   }
   return double(others) / double(seen);
 }
+inline double share_of_others(const float* x, int64_t n, bool relu_input) {
+  return relu_input ? share_of_others<true>(x, n) : share_of_others<false>(x, n);
+}
 
-// Bit i: x[i] is not zero; n <= 64.
+// Bit i: x[i] counts; n <= 64.
+template <bool relu_input>
 inline uint64_t bits_of_others(const float* x, int64_t n) {
   uint64_t bits = 0;
+#if defined(__AVX2__)
+  constexpr int kCompare = relu_input ? _CMP_GT_OQ : _CMP_NEQ_UQ;
+#endif
 #if defined(__AVX512F__)
   for (int64_t i = 0; i < n; i += kLanes) {
     const Vec<kLanes> v = n - i < kLanes ? load_first<kLanes>(x + i, n - i) : load<kLanes>(x + i);
-    bits |= uint64_t(_mm512_cmp_ps_mask(v, Vec<kLanes>{}, _CMP_NEQ_UQ)) << i;
+    bits |= uint64_t(_mm512_cmp_ps_mask(v, Vec<kLanes>{}, kCompare)) << i;
   }
 #else
   int64_t i = 0;
 #if defined(__AVX2__)
   for (; i + kLanes <= n; i += kLanes) {
-    const Vec<kLanes> others = _mm256_cmp_ps(load<kLanes>(x + i), Vec<kLanes>{}, _CMP_NEQ_UQ);
+    const Vec<kLanes> others = _mm256_cmp_ps(load<kLanes>(x + i), Vec<kLanes>{}, kCompare);
     bits |= uint64_t(uint32_t(_mm256_movemask_ps(others))) << i;
   }
 #endif
-  for (; i < n; ++i) bits |= uint64_t(x[i] != 0.f) << i;
+  for (; i < n; ++i) bits |= uint64_t(is_other<relu_input>(x[i])) << i;
 #endif
   return bits;
+}
+inline uint64_t bits_of_others(const float* x, int64_t n, bool relu_input) {
+  return relu_input ? bits_of_others<true>(x, n) : bits_of_others<false>(x, n);
 }
 
 // c (rows, columns) = start + a * b.
@@ -69,6 +86,8 @@ struct HalfZeroProduct {
   int64_t c_row;
   const float* start;  // rows of start_row floats; null: zeros
   int64_t start_row;
+  bool relu_a = false;          // a is read as max(a, 0)
+  const float* mask = nullptr;  // laid out as c: results where it is <= 0 become 0; only without a start
 };
 
 // The same for depth <= kPanelDepth; panel: b's rows, NV vectors each.
@@ -77,7 +96,7 @@ __attribute__((noinline)) void half_zero_tile(const HalfZeroProduct& p, const fl
   for (int64_t r = 0; r < p.rows; ++r) {
     const float *a = p.a + r * p.a_row, *start = p.start ? p.start + r * p.start_row : nullptr;
     float* c = p.c + r * p.c_row;
-    uint64_t others = bits_of_others(a, p.depth);
+    uint64_t others = bits_of_others(a, p.depth, p.relu_a);
     Vec<kLanes> acc[NV];
 #pragma GCC unroll 16
     for (int v = 0; v < NV; ++v) acc[v] = start ? load<kLanes>(start + v * kLanes) : Vec<kLanes>{};
@@ -87,6 +106,11 @@ __attribute__((noinline)) void half_zero_tile(const HalfZeroProduct& p, const fl
       const float* b = panel + k * NV * kLanes;
 #pragma GCC unroll 16
       for (int v = 0; v < NV; ++v) acc[v] += factor * load<kLanes>(b + v * kLanes);
+    }
+    if (p.mask) {
+      const float* mask = p.mask + r * p.c_row;
+#pragma GCC unroll 16
+      for (int v = 0; v < NV; ++v) acc[v] = load<kLanes>(mask + v * kLanes) > 0.f ? acc[v] : Vec<kLanes>{};
     }
 #pragma GCC unroll 16
     for (int v = 0; v < NV; ++v) store<kLanes>(c + v * kLanes, acc[v]);
@@ -110,6 +134,7 @@ inline void half_zero_product(int64_t vectors, const HalfZeroProduct& all, Pack 
   for (int64_t k = 0; k < all.depth; k += kPanelDepth) {
     p.depth = std::min<int64_t>(kPanelDepth, all.depth - k);
     p.a = all.a + k;
+    p.mask = k + p.depth == all.depth ? all.mask : nullptr;
     pack(k, p.depth, panel);
     half_zero_tile(vectors, p, panel);
     p.start = p.c, p.start_row = p.c_row;

@@ -229,6 +229,18 @@ TEST_CASE("kernels: what cuDNN does not support falls to ours", "[kernels]") {
   CHECK(one_convolution(KernelPolicy::parse("cudnn", kCuda)).nodes()[0].kernel == "ladarts");
 }
 
+TEST_CASE("kernels: a linear layer that reads x through ReLU stays ours, gradients included", "[kernels]") {
+  Graph g(test_device());
+  const Tensor x = g.leaf(SmallNetwork::filled({2, 4})), w = g.leaf(SmallNetwork::filled({3, 4}));
+  const Tensor y = linear(x, w, {}, {.relu_input = true}), seed = g.leaf(SmallNetwork::filled({2, 3}));
+  for (const Tensor& d : vector_jacobian({&y, 1}, {&seed, 1}, std::vector{x, w})) g.bind_output(d);
+  g.bind_output(y);
+  const KernelPolicy policy = KernelPolicy::parse("cublas", kCuda);
+  const Program program = compile(g, {.kernels = &policy});
+  CHECK(program.nodes().size() == 3);
+  for (const NodeInfo& node : program.nodes()) CHECK(node.kernel == "ladarts");
+}
+
 TEST_CASE("kernels: the fastest is measured once and remembered in a file", "[kernels]") {
   const TempFolder folder;
   const auto file = folder.path() / "kernels.json";

@@ -12,6 +12,7 @@
 #include "nas/onnx/protobuf.h"
 #include "ops/activations.h"
 #include "ops/arithmetic.h"
+#include "ops/linear.h"
 #include "ops/pool2d.h"
 #include "tests/nas/network_support.h"
 #include "tests/support/catch.h"
@@ -247,6 +248,17 @@ TEST_CASE("onnx: ops become the nodes that their definitions ask for", "[nas][on
   CHECK(file.count("GlobalAveragePool") == 4);  // of each node of the last cell
   CHECK(file.count("Gemm") == 1);
   CHECK(file.count("BatchNormalization") == 0);  // folded
+}
+
+TEST_CASE("onnx: a linear layer that reads its input through ReLU is a Relu and a Gemm", "[nas][onnx]") {
+  Graph graph;
+  const Tensor x = graph.leaf(Storage::create({2, 3})), w = graph.leaf(Storage::create({4, 3}), "weight");
+  const Tensor y = linear(x, w, {}, {.relu_input = true});
+  const onnx::Model model = onnx::export_graph(graph, {.input = x, .output = y});
+  REQUIRE(model.nodes.size() == 2);
+  CHECK(model.nodes[0].op_type == "Relu");
+  CHECK(model.nodes[1].op_type == "Gemm");
+  CHECK(model.nodes[1].inputs == std::vector{model.nodes[0].outputs[0], std::string("weight")});
 }
 
 TEST_CASE("onnx: what training records is refused by name", "[nas][onnx]") {

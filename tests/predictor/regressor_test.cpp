@@ -9,6 +9,7 @@
 #include "core/philox.h"
 #include "core/program.h"
 #include "ops/arithmetic.h"
+#include "predictor/mlp_fit_step.h"
 #include "predictor/predictor_file.h"
 #include "tests/predictor/regressor_support.h"
 #include "tests/support/catch.h"
@@ -88,6 +89,15 @@ TEST_CASE("mlp: the paper's plain network beats a constant by far", "[predictor]
   const ErrorReport r = error_report(model->predict(test.features), test.costs);
   CHECK(r.mean_relative_error < 0.4 * error_report(constant, test.costs).mean_relative_error);
   CHECK(r.spearman > 0.9);
+}
+
+TEST_CASE("mlp: a step of its fit has no passes for ReLU", "[predictor][mlp]") {
+  const MlpOptions options = MlpOptions::paper();
+  MlpRegressor model(224, options);
+  MlpFitStep step(model, options, 64);
+  const std::vector<NodeInfo> nodes = step.program().nodes();
+  CHECK(nodes.size() == 16);
+  for (const NodeInfo& node : nodes) CHECK_THAT(node.op, !ContainsSubstring("relu"));
 }
 
 TEST_CASE("mlp: same seed, same bits; another seed, others", "[predictor][mlp]") {
