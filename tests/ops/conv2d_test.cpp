@@ -139,6 +139,11 @@ TEST_CASE("conv2d: pointwise matches the double oracle", "[ops][conv2d]") {
   }
   check_conv2d({1, 300, 4, 4}, 8, 1, 1, {});  // a reduction longer than one block
   check_conv2d({5, 6, 1, 1}, 3, 1, 1, {});
+  // Fewer outputs than half of the inputs: the weights' gradient transposes d_y.
+  check_conv2d({3, 300, 3, 5}, 30, 1, 1, {});
+  check_conv2d({2, 64, 5, 7}, 30, 1, 1, {.groups = 2});
+  check_conv2d({1, 33, 24, 25}, 16, 1, 1, {});
+  check_conv2d({1, 290, 2, 3}, 144, 1, 1, {});
   check_conv2d({1, 3, 4, 4}, 2, 1, 1, {.padding = 1});
 }
 

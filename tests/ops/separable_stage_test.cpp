@@ -149,6 +149,18 @@ TEST_CASE("separable stage: channels in blocks", "[ops][separable_stage]") {
   check(make({"35 images", {35, 16, 4, 4}, 16, 1, true, 1, {{0, 3, 1, 16}, {0, 5, 1, 2}}}));
 }
 
+// Where no two branches share an input its channels go through the CPU's backward pass in groups; those that
+// fill no block come last.
+TEST_CASE("separable stage: channels in groups", "[ops][separable_stage]") {
+  if (emulated_device) return;  // as above
+  check(make({"two blocks and a rest", {2, 40, 8, 8}, 40, 1, true, 1, {{0, 3, 1, 9}}}));
+  check(make({"a block and a rest, stride 2", {2, 20, 10, 12}, 20, 2, false, 1, {{0, 5, 2, 3}}}));
+  check(make({"long rows", {2, 20, 4, 33}, 20, 1, true, 1, {{0, 3, 2, 5}}}));
+  check(make({"long rows, stride 2", {2, 8, 3, 64}, 8, 2, false, 1, {{0, 3, 1, 2}}}));
+  check(make({"part of the channels", {3, 24, 5, 6}, 19, 1, true, 1, {{0, 3, 1, 4}}}));
+  check(make({"two inputs", {2, 21, 6, 6}, 21, 1, true, 2, {{0, 3, 1, 4}, {1, 5, 1, 7}}}));
+}
+
 // Blocks take sums of d * x from u = scale * x + shift, where the scale allows it. A channel more, of no
 // weight, and the same is computed by whole channels.
 TEST_CASE("separable stage: gradients of scales that are zero or small beside the shift",
@@ -172,10 +184,12 @@ TEST_CASE("separable stage: gradients of scales that are zero or small beside th
     const Tensor pointwise = leaf({4, channels, 1, 1}, [&](int i) {
       return i % channels < 16 ? wave(31 * (i / channels) + i % channels) : 0.f;
     });
-    const Tensor y = separable_stage({{x, affine}}, {{0, depthwise, pointwise}}, {.channels = channels})[0].y;
-    const Tensor seed = leaf(y.shape(), [&](int i) { return wave(7 * i); });
+    // Two branches share x, so 17 channels are not cut into a block and a rest.
+    const std::vector<DeferredNorm> y = separable_stage(
+        {{x, affine}}, {{0, depthwise, pointwise}, {0, depthwise, pointwise}}, {.channels = channels});
+    const Tensor seed = leaf(y[0].y.shape(), [&](int i) { return wave(7 * i); });
     const Storage d = test_storage(affine.shape());
-    vector_jacobian(std::vector{y}, std::vector{seed}, std::vector{affine}, {.into = {d}});
+    vector_jacobian(std::vector{y[0].y, y[1].y}, std::vector{seed, seed}, std::vector{affine}, {.into = {d}});
     compile(g).run();
     std::vector<float> values(size_t(affine.shape().elements()));
     d.download(values);
