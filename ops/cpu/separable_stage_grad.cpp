@@ -3,8 +3,8 @@
 //   t    depthwise(u), computed again; d_pointwise += g t'                                    (c tiles)
 //   h    pointwise' g, with a border of zeros; d_depthwise += correlation of h and u          (c planes)
 //   d_u += turned depthwise of h, over all branches                                           (c planes)
-// then d_x = scale * d_u where u > 0. Steps that only an unwanted gradient needs are left out. Chunks are
-// joined in order at the end.
+// then d_x = scale * d_u where u > 0; all but g by groups of channels (ops/cpu/separable_groups.h). Steps
+// that only an unwanted gradient needs are left out. Chunks are joined in order at the end.
 #include "ops/separable_stage.h"
 
 #include <cstring>
