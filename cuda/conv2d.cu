@@ -11,50 +11,68 @@ SourcePlanes source_of(const Conv2dGeometry& g, const float* x) {
   return {x, size32(g.c), size32(g.c), nullptr, g.relu_input};
 }
 
+// The convolutions of a joint op are launched one by one: x, read again by each, is what a small part of the
+// time goes to.
 void conv2d_forward(const Conv2d& op, const KernelArgs& a) {
-  const int weight = op.parts;
-  const Conv2dGeometry g = conv2d_geometry(op.desc, a.in_shape(0), a.in_shape(weight));
-  check_sizes(g);
-  const float* bias = a.n_inputs > weight + 1 ? a.in(weight + 1) : nullptr;
-  if (g.depthwise() && fits(output_tiles(g)))
-    return depthwise_forward(g, source_of(g, a.in(0)), a.in(weight), bias, a.out(0), a.stream);
-  with_parts(a, 0, op.parts,
-             [&](const auto& x) { dense_forward(g, x, a.in(weight), bias, a.out(0), a.stream); });
+  for (int i = 0; i < op.outputs; ++i) {
+    const int weight = op.parts + i, bias_at = weight + op.outputs;
+    const Conv2dGeometry g = conv2d_geometry(op.desc, a.in_shape(0), a.in_shape(weight));
+    check_sizes(g);
+    const float* bias = a.n_inputs > bias_at ? a.in(bias_at) : nullptr;
+    if (g.depthwise() && fits(output_tiles(g)))
+      depthwise_forward(g, source_of(g, a.in(0)), a.in(weight), bias, a.out(i), a.stream);
+    else
+      with_parts(a, 0, op.parts,
+                 [&](const auto& x) { dense_forward(g, x, a.in(weight), bias, a.out(i), a.stream); });
+  }
 }
 
-void conv2d_grad_input(const Conv2dGradInput& op, const KernelArgs& a) {
-  const Conv2dGeometry g = conv2d_geometry(op.desc, a.out_shape(0), a.in_shape(1));
+// Of output `i`, added to what the outputs before it gave.
+void grad_input_of(const Conv2dGradInput& op, const KernelArgs& a, int i) {
+  const float *d_y = a.in(i), *w = a.in(op.outputs + i);
+  const int first_x = 2 * op.outputs;
+  const Conv2dGeometry g = conv2d_geometry(op.desc, a.out_shape(0), a.in_shape(op.outputs + i));
   check_sizes(g);
   if (g.c != a.out_shape(0)[1]) {
     StoreParts store{ConvShape(g), size32(a.out_shape(0)[1]), {}, {}, {}};
-    for (int i = 0; i < int(op.parts.size()); ++i) {
-      const int part = op.parts[size_t(i)];
-      store.d_x[part] = a.out(i);
-      store.x[part] = op.desc.relu_input ? a.in(2 + i) : nullptr;
-      store.add[part] = a.accumulate(i);
+    for (int k = 0; k < int(op.parts.size()); ++k) {
+      const int part = op.parts[size_t(k)];
+      store.d_x[part] = a.out(k);
+      store.x[part] = op.desc.relu_input ? a.in(first_x + k) : nullptr;
+      store.add[part] = i > 0 || a.accumulate(k);
     }
-    return parts_grad_input(g, a.in(0), a.in(1), store, a.stream);
+    return parts_grad_input(g, d_y, w, store, a.stream);
   }
-  const float* x = op.desc.relu_input ? a.in(2) : nullptr;
+  const float* x = op.desc.relu_input ? a.in(first_x) : nullptr;
+  const bool add = i > 0 || a.accumulate(0);
   if (g.depthwise() && fits(input_tiles(g)))
-    depthwise_grad_input(g, a.in(0), a.in(1), x, a.out(0), a.accumulate(0), a.stream);
+    depthwise_grad_input(g, d_y, w, x, a.out(0), add, a.stream);
   else
-    dense_grad_input(g, a.in(0), a.in(1), x, a.out(0), a.accumulate(0), a.stream);
+    dense_grad_input(g, d_y, w, x, a.out(0), add, a.stream);
+}
+void conv2d_grad_input(const Conv2dGradInput& op, const KernelArgs& a) {
+  for (int i = 0; i < op.outputs; ++i) grad_input_of(op, a, i);
 }
 
 void conv2d_grad_weight(const Conv2dGradWeight& op, const KernelArgs& a) {
-  const Conv2dGeometry g = conv2d_geometry(op.desc, a.in_shape(1), a.out_shape(0));
-  check_sizes(g);
   float* const partials = reinterpret_cast<float*>(a.workspace);
-  if (g.depthwise())
-    return depthwise_grad_weight(g, a.in(0), source_of(g, a.in(1)), partials, a.out(0), a.accumulate(0),
-                                 a.stream);
-  with_parts(a, 1, a.n_inputs - 1, [&](const auto& x) {
-    dense_grad_weight(g, a.in(0), x, partials, a.out(0), a.accumulate(0), a.stream);
-  });
+  for (int i = 0; i < op.outputs; ++i) {
+    const Conv2dGeometry g = conv2d_geometry(op.desc, a.in_shape(op.outputs), a.out_shape(i));
+    check_sizes(g);
+    if (g.depthwise())
+      depthwise_grad_weight(g, a.in(i), source_of(g, a.in(op.outputs)), partials, a.out(i), a.accumulate(i),
+                            a.stream);
+    else
+      with_parts(a, op.outputs, a.n_inputs - op.outputs, [&](const auto& x) {
+        dense_grad_weight(g, a.in(i), x, partials, a.out(i), a.accumulate(i), a.stream);
+      });
+  }
 }
 size_t grad_weight_workspace(const Conv2dGradWeight& op, const NodeShapes& s) {
-  return partials_bytes(conv2d_geometry(op.desc, s.inputs[1], s.outputs[0]));
+  size_t bytes = 0;
+  for (const Shape& d_w : s.outputs)
+    bytes = std::max(bytes, partials_bytes(conv2d_geometry(op.desc, s.inputs[size_t(op.outputs)], d_w)));
+  return bytes;
 }
 
 // d_bias[o] = sum of d_y over images and pixels.

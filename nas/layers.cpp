@@ -13,7 +13,7 @@
 
 namespace ladarts {
 
-Layers::ConvWeights Layers::weights(const std::string& name, int64_t outputs, int64_t inputs, int kernel,
+ConvWeights Layers::weights(const std::string& name, int64_t outputs, int64_t inputs, int kernel,
                                     bool relu_input, bool bias) {
   const int64_t fan_in = inputs * kernel * kernel;
   const float keeps_variance = std::sqrt(3.f * (relu_input ? 2.f : 1.f) / float(fan_in));
@@ -89,6 +89,19 @@ Tensor Layers::relu_conv_norm(const std::string& name, const std::vector<Tensor>
                               int kernel, int stride) {
   return conv_norm(name, name + ".norm", x, channels, kernel,
                    {.stride = stride, .padding = (kernel - 1) / 2, .relu_input = true});
+}
+
+std::vector<Tensor> Layers::relu_convs(const std::vector<NamedChannels>& convs, const std::vector<Tensor>& x) {
+  std::vector<ConvWeights> w;
+  for (const auto& [name, channels] : convs) {
+    w.push_back(weights(name, channels, channels_of(x), 1, true, folded()));
+    if (folded() && options_.folds) options_.folds->push_back({name, name + ".norm", 0});
+  }
+  return conv2d(x, w, {.relu_input = true});
+}
+
+Tensor Layers::rest_of_relu_conv_norm(const std::string& name, Tensor x) {
+  return folded() ? x : norm(name + ".norm", x);
 }
 
 Layers::HalvesWeights Layers::halves_weights(const std::string& name, int64_t channels, int64_t read) {

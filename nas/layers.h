@@ -65,6 +65,15 @@ class Layers {
   // ReLU, convolution (size kept at stride 1), normalisation: name.weight, name.norm.
   Tensor relu_conv_norm(const std::string& name, const std::vector<Tensor>& x, int64_t channels, int kernel,
                         int stride = 1);
+  // Of one x, which is read once: ReLU and a 1x1 convolution each, without the normalisation that belongs to
+  // it, which is rest_of_relu_conv_norm(): name.weight.
+  struct NamedChannels {
+    std::string name;
+    int64_t channels;
+  };
+  std::vector<Tensor> relu_convs(const std::vector<NamedChannels>& convs, const std::vector<Tensor>& x);
+  // name.norm, which is none where it is folded.
+  Tensor rest_of_relu_conv_norm(const std::string& name, Tensor x);
   // Halves the size: ReLU, concat(1x1 of even positions, 1x1 of odd ones), normalisation: name.even, .odd,
   // .norm.
   Tensor factorized_reduce(const std::string& name, const std::vector<Tensor>& x, int64_t channels);
@@ -90,9 +99,6 @@ class Layers {
   Graph& graph() const { return graph_; }
 
  private:
-  struct ConvWeights {
-    Tensor weight, bias;  // bias may be empty
-  };
   bool folded() const { return options_.statistics == Statistics::folded; }
   ConvWeights weights(const std::string& name, int64_t outputs, int64_t inputs, int kernel, bool relu_input,
                       bool bias);

@@ -197,6 +197,14 @@ int64_t multiply_accumulates(const Graph& graph) {
   int64_t total = 0;
   for (const Node& node : graph.nodes()) {
     const Op* op = node.op.get();
+    if (const auto* conv = dynamic_cast<const Conv2d*>(op)) {
+      for (int i = 0; i < conv->outputs; ++i) {
+        const Shape& weight = graph.values()[size_t(node.inputs[size_t(conv->parts + i)])].shape;
+        total += graph.values()[size_t(node.outputs[size_t(i)])].shape.elements() *
+                 (weight.elements() / weight[0]);
+      }
+      continue;
+    }
     if (dynamic_cast<const SeparableConv*>(op)) {  // the depthwise and the pointwise kernel at every pixel
       const Shape& y = graph.values()[size_t(node.outputs[0])].shape;
       for (const int weight : {1, 2})
@@ -204,7 +212,6 @@ int64_t multiply_accumulates(const Graph& graph) {
       continue;
     }
     int weights = 0;  // which operand
-    if (const auto* conv = dynamic_cast<const Conv2d*>(op)) weights = conv->parts;
     if (const auto* reduce = dynamic_cast<const FactorizedReduce*>(op)) weights = reduce->parts;
     if (dynamic_cast<const Linear*>(op)) weights = 1;
     if (weights == 0) continue;

@@ -1,5 +1,7 @@
 #include "nas/skeleton.h"
 
+#include <map>
+
 #include "core/error.h"
 #include "ops/activations.h"
 #include "ops/channels.h"
@@ -24,15 +26,53 @@ std::pair<Tensor, Tensor> record_imagenet_stems(Layers& layers, Tensor images, i
   return {s0, s1};
 }
 
-// A cell's two inputs, brought to its channels and size.
-std::vector<Tensor> record_preprocessing(Layers& layers, const std::string& name,
-                                         const std::vector<Tensor>& s0, const std::vector<Tensor>& s1,
-                                         const CellPosition& at) {
-  const Graph::Scope scope(layers.graph(), "preprocess");
-  Tensor first = at.after_reduction ? layers.factorized_reduce(name + "0", s0, at.channels)
-                                    : layers.relu_conv_norm(name + "0", s0, at.channels, 1);
-  return {first, layers.relu_conv_norm(name + "1", s1, at.channels, 1)};
-}
+// Brings states to the channels and size of the cells that read them. A state goes to the next cell and to the
+// one after it: its two convolutions are recorded together as soon as it is there.
+class Preprocessing {
+ public:
+  Preprocessing(Layers& layers, const std::vector<CellPosition>& cells) : layers_(layers), cells_(cells) {}
+
+  // Both inputs of a cell: s1, the newest state, and s0, the one before it, in parts.
+  std::vector<Tensor> inputs_of(size_t cell, const std::vector<Tensor>& s0, const std::vector<Tensor>& s1) {
+    const Graph::Scope scope(layers_.graph(), "preprocess");
+    std::vector<Reader> newest{{cell, 1}, {cell + 1, 0}};
+    if (cell == 0 && s0[0].id() == s1[0].id())
+      newest.insert(newest.begin(), {0, 0});
+    else if (cell == 0)
+      convolve(s0, {{0, 0}});
+    convolve(s1, newest);
+    return {halves(cell) ? layers_.factorized_reduce(name_of({cell, 0}), s0, cells_[cell].channels)
+                         : convolved(name_of({cell, 0})),
+            convolved(name_of({cell, 1}))};
+  }
+
+ private:
+  struct Reader {
+    size_t cell;
+    int input;
+  };
+  static std::string name_of(const Reader& r) { return fmt::format("cell{}.preprocess{}", r.cell, r.input); }
+  // Whether the cell's first input is halved in size, for which no convolution of here serves.
+  bool halves(size_t cell) const { return cells_[cell].after_reduction; }
+
+  void convolve(const std::vector<Tensor>& state, const std::vector<Reader>& readers) {
+    std::vector<Layers::NamedChannels> convs;
+    for (const Reader& r : readers)
+      if (r.cell < cells_.size() && !(r.input == 0 && halves(r.cell)))
+        convs.push_back({name_of(r), cells_[r.cell].channels});
+    if (convs.empty()) return;
+    const std::vector<Tensor> results = layers_.relu_convs(convs, state);
+    for (size_t i = 0; i < convs.size(); ++i) convolved_[convs[i].name] = results[i];
+  }
+  // Normalised when its cell comes, so that less lives in between.
+  Tensor convolved(const std::string& name) {
+    return layers_.rest_of_relu_conv_norm(name, convolved_.at(name));
+  }
+
+  Layers& layers_;
+  const std::vector<CellPosition>& cells_;
+  std::map<std::string, Tensor> convolved_;
+};
 
 SkeletonResult record_darts(SkeletonLayers& layers, const SearchSpace& space, const NetworkShape& shape,
                             Tensor images, const CellBody& body) {
@@ -46,11 +86,12 @@ SkeletonResult record_darts(SkeletonLayers& layers, const SearchSpace& space, co
     s0 = s1 = {record_cifar_stem(layers.outer, images, 3 * shape.channels)};
   }
   const std::vector<CellPosition> cells = cell_positions(shape, space);
+  Preprocessing preprocessing(layers.inner, cells);
   for (size_t i = 0; i < cells.size(); ++i) {
     const CellPosition& at = cells[i];
     const std::string name = fmt::format("cell{}", i);
     const Graph::Scope scope(layers.inner.graph(), name);
-    const std::vector<Tensor> inputs = record_preprocessing(layers.inner, name + ".preprocess", s0, s1, at);
+    const std::vector<Tensor> inputs = preprocessing.inputs_of(i, s0, s1);
     s0 = s1;
     s1 = body({int(i), name, at.reduction, at.channels, inputs});
     if (int(i) == 2 * shape.layers / 3) result.two_thirds_deep = s1;

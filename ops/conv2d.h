@@ -25,37 +25,51 @@ Tensor conv2d(Tensor x, Tensor w, Conv2dDesc desc = {}, Tensor bias = {});
 // lie (readable_as_parts), others a concatenation that is recorded.
 Tensor conv2d(const std::vector<Tensor>& x, Tensor w, Conv2dDesc desc = {}, Tensor bias = {});
 
-class Conv2d : public Op {  // (x in parts, w[, bias]) -> (y)
+struct ConvWeights {
+  Tensor weight, bias;  // bias may be empty
+};
+// One result for each of `w`: convolutions of the same x. Up to kMostParts pointwise ones without groups, all
+// with a bias or all without, are one op, which reads x once, and whose backward ops read x and write its
+// gradient once.
+std::vector<Tensor> conv2d(const std::vector<Tensor>& x, const std::vector<ConvWeights>& w,
+                           Conv2dDesc desc = {});
+
+// In all of these `outputs` counts the convolutions: y, its weight, bias and gradients come so often.
+
+class Conv2d : public Op {  // (x in parts, w...[, bias...]) -> (y...)
  public:
-  explicit Conv2d(Conv2dDesc d, int p = 1) : desc(d), parts(p) {}
+  explicit Conv2d(Conv2dDesc d, int p = 1, int n = 1) : desc(d), parts(p), outputs(n) {}
   std::string_view name() const override { return "conv2d"; }
   void backward(Backward& b) const override;
   size_t workspace_bytes(const NodeShapes& s, int threads) const override;
   Cost cost(const NodeShapes& s) const override;
   Conv2dDesc desc;
-  int parts;
+  int parts, outputs;
 };
 
-// (d_y, w[, the wanted parts of x where relu_input]) -> (d_x of each of them)
+// (d_y..., w...[, the wanted parts of x where relu_input]) -> (d_x of each of them)
 class Conv2dGradInput : public Op {
  public:
-  explicit Conv2dGradInput(Conv2dDesc d, std::vector<int> p = {0}) : desc(d), parts(std::move(p)) {}
+  explicit Conv2dGradInput(Conv2dDesc d, std::vector<int> p = {0}, int n = 1)
+      : desc(d), parts(std::move(p)), outputs(n) {}
   std::string_view name() const override { return "conv2d_grad_input"; }
   bool can_accumulate(int) const override { return true; }
   size_t workspace_bytes(const NodeShapes& s, int threads) const override;
   Cost cost(const NodeShapes& s) const override;
   Conv2dDesc desc;
-  std::vector<int> parts;  // which part of x each output is the gradient of
+  std::vector<int> parts;  // which part of x each d_x is the gradient of
+  int outputs;
 };
 
-class Conv2dGradWeight : public Op {  // (d_y, x in parts) -> (d_w)
+class Conv2dGradWeight : public Op {  // (d_y..., x in parts) -> (d_w...)
  public:
-  explicit Conv2dGradWeight(Conv2dDesc d) : desc(d) {}
+  explicit Conv2dGradWeight(Conv2dDesc d, int n = 1) : desc(d), outputs(n) {}
   std::string_view name() const override { return "conv2d_grad_weight"; }
   bool can_accumulate(int) const override { return true; }
   size_t workspace_bytes(const NodeShapes& s, int threads) const override;
   Cost cost(const NodeShapes& s) const override;
   Conv2dDesc desc;
+  int outputs;
 };
 
 class BiasGrad : public Op {  // (d_y (N, O, ...)) -> (d_bias (O)): the sum over all but dimension 1

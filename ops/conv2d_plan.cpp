@@ -27,6 +27,12 @@ Conv2dGeometry conv2d_geometry(const Conv2dDesc& desc, const Shape& x, const Sha
   return g;
 }
 
+Conv2dGeometry conv2d_geometry(const Conv2dDesc& desc, const Shape& x, std::span<const Shape> w) {
+  Conv2dGeometry g = conv2d_geometry(desc, x, w[0]);
+  for (const Shape& more : w.subspan(1)) g.o += more[0], g.og += more[0];
+  return g;
+}
+
 BorderedPlane bordered_plane(int64_t rows, int64_t columns, int64_t kh, int64_t kw, int64_t stride,
                              int64_t dilation) {
   BorderedPlane p{};
@@ -87,12 +93,13 @@ Conv2dWorkspace forward_workspace(const Conv2dGeometry& g) {
   return {0, 2 * kPanelRows * kPanelColumns, 0};
 }
 
-Conv2dWorkspace grad_input_workspace(const Conv2dGeometry& g) {
+Conv2dWorkspace grad_input_workspace(const Conv2dGeometry& g, int outputs) {
   const BorderedPlane p = input_plane(g);
   if (g.depthwise()) return {0, planes_together(p) * p.floats() + round_up(g.kh * g.kw, kVector), 0};
   if (g.spatial() && g.stride == 1)
     return {offset_floats(g.og * g.kh * g.kw) + round_up(g.weights(), kVector), g.og * p.floats(), 0};
-  return {0, 2 * kPanelRows * kPanelColumns, 0};
+  // Several weights are copied together.
+  return {outputs > 1 ? round_up(g.weights(), kVector) : 0, 2 * kPanelRows * kPanelColumns, 0};
 }
 
 Conv2dWorkspace grad_weight_workspace(const Conv2dGeometry& g) {

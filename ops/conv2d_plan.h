@@ -2,6 +2,8 @@
 // is laid out. Compiled once, so that kernels of no instruction set can disagree with Op::workspace_bytes.
 #pragma once
 
+#include <span>
+
 #include "ops/conv2d.h"
 
 namespace ladarts {
@@ -29,6 +31,8 @@ struct Conv2dGeometry {
 
 // From the shapes of x, or of a part of it, and w. The output must not be empty (conv2d() checks).
 Conv2dGeometry conv2d_geometry(const Conv2dDesc& desc, const Shape& x, const Shape& w);
+// Of several weights: as if they were one, output channel after output channel.
+Conv2dGeometry conv2d_geometry(const Conv2dDesc& desc, const Shape& x, std::span<const Shape> w);
 
 // Matrix products work on panels: kPanelRows taps (or channels) of up to kPanelColumns output pixels.
 // Channels of large images lie pages apart, so long runs of each are read at a time. Small images are taken
@@ -73,7 +77,7 @@ struct Conv2dWorkspace {
   int64_t floats(int threads) const { return shared + threads * per_thread + partials; }
 };
 Conv2dWorkspace forward_workspace(const Conv2dGeometry& g);
-Conv2dWorkspace grad_input_workspace(const Conv2dGeometry& g);
+Conv2dWorkspace grad_input_workspace(const Conv2dGeometry& g, int outputs = 1);
 Conv2dWorkspace grad_weight_workspace(const Conv2dGeometry& g);
 
 }  // namespace ladarts

@@ -19,6 +19,7 @@ struct Case {
   int64_t channels, size, outputs, kernel;
   Conv2dDesc desc;
   int parts = 1;  // that hold the channels of x
+  int joint = 1;  // convolutions of it
 };
 
 std::vector<Case> derived_network_cases() {
@@ -71,14 +72,16 @@ std::vector<Case> supernet_cases() {
                                        {144, 32, 36},
                                        {288, 16, 72},
                                        {576, 8, 144}})
-    for (int parts : {1, 4})
-      cases.push_back({fmt::format("preprocess of {} part{}", parts, parts > 1 ? "s" : ""),
+    for (auto [parts, joint] : {std::pair{1, 1}, {4, 1}, {4, 2}})
+      cases.push_back({fmt::format("preprocess of {}{}", parts > 1 ? "4 parts" : "1 part",
+                                   joint > 1 ? ", twice" : ""),
                        inputs,
                        size,
                        outputs,
                        1,
                        {.relu_input = true},
-                       parts});
+                       parts,
+                       joint});
   return cases;
 }
 
@@ -103,29 +106,33 @@ void measure(Report& report, const std::string& name, O op, const std::vector<St
 void measure_case(Report& report, const Case& c, int64_t batch, bool backward, const std::string& filter,
                   double budget_ms) {
   const std::string name =
-      fmt::format("{:<22} {:>3}->{:<3} {}x{} n{:<2}", c.name, c.channels, c.outputs, c.size, c.size, batch);
+      fmt::format("{:<28} {:>3}->{:<3} {}x{} n{:<2}", c.name, c.channels, c.outputs, c.size, c.size, batch);
   if (name.find(filter) == std::string::npos) return;
   const Shape part{batch, c.channels / c.parts, c.size, c.size};
   std::vector<Storage> x;
   for (int i = 0; i < c.parts; ++i) x.push_back(random_storage(part, uint64_t(3 + i)));
-  const Storage w = random_storage({c.outputs, c.channels / c.desc.groups, c.kernel, c.kernel}, 1);
   const int64_t out =
       (c.size + 2 * c.desc.padding - c.desc.dilation * (c.kernel - 1) - 1) / c.desc.stride + 1;
-  const Storage d_y = random_storage({batch, c.outputs, out, out}, 2);
-  const auto with_x = [&](std::vector<Storage> operands) {
-    operands.insert(operands.end(), x.begin(), x.end());
+  std::vector<Storage> w, d_y;
+  for (int i = 0; i < c.joint; ++i) {
+    w.push_back(random_storage({c.outputs, c.channels / c.desc.groups, c.kernel, c.kernel}, uint64_t(20 + i)));
+    d_y.push_back(random_storage({batch, c.outputs, out, out}, uint64_t(30 + i)));
+  }
+  const auto together = [](std::vector<Storage> operands, const std::vector<Storage>& more) {
+    operands.insert(operands.end(), more.begin(), more.end());
     return operands;
   };
-  std::vector<Storage> operands = x;
-  operands.push_back(w);
-  measure(report, name + " forward", Conv2d(c.desc, c.parts), operands, {d_y.shape()}, budget_ms);
+  const auto several = [&](const Shape& shape, int n) { return std::vector<Shape>(size_t(n), shape); };
+  measure(report, name + " forward", Conv2d(c.desc, c.parts, c.joint), together(x, w),
+          several(d_y[0].shape(), c.joint), budget_ms);
   if (!backward) return;
   std::vector<int> parts(size_t(c.parts));
   std::iota(parts.begin(), parts.end(), 0);
-  measure(report, name + " grad input", Conv2dGradInput(c.desc, parts),
-          c.desc.relu_input ? with_x({d_y, w}) : std::vector{d_y, w},
-          std::vector<Shape>(size_t(c.parts), part), budget_ms);
-  measure(report, name + " grad weight", Conv2dGradWeight(c.desc), with_x({d_y}), {w.shape()}, budget_ms);
+  const std::vector<Storage> d_y_w = together(d_y, w);
+  measure(report, name + " grad input", Conv2dGradInput(c.desc, parts, c.joint),
+          c.desc.relu_input ? together(d_y_w, x) : d_y_w, several(part, c.parts), budget_ms);
+  measure(report, name + " grad weight", Conv2dGradWeight(c.desc, c.joint), together(d_y, x),
+          several(w[0].shape(), c.joint), budget_ms);
 }
 
 }  // namespace

@@ -195,19 +195,19 @@ PreparedKernels convolutions(const Conv2dGeometry& g, const KernelNode& node) {
   return result;
 }
 
-// cuDNN wants x as one tensor; one in parts is read by our kernels.
+// cuDNN wants x as one tensor and one weight; x in parts and several weights are read by our kernels.
 PreparedKernels prepare_forward(const Conv2d& op, const KernelNode& node) {
-  if (op.parts > 1) return {};
+  if (op.parts > 1 || op.outputs > 1) return {};
   return convolutions<ForwardPass>(conv2d_geometry(op.desc, node.shapes.inputs[0], node.shapes.inputs[1]),
                                    node);
 }
 PreparedKernels prepare_grad_input(const Conv2dGradInput& op, const KernelNode& node) {
-  if (node.shapes.outputs[0][1] != node.shapes.inputs[1][1] * op.desc.groups) return {};
+  if (op.outputs > 1 || node.shapes.outputs[0][1] != node.shapes.inputs[1][1] * op.desc.groups) return {};
   return convolutions<InputPass>(conv2d_geometry(op.desc, node.shapes.outputs[0], node.shapes.inputs[1]),
                                  node);
 }
 PreparedKernels prepare_grad_weight(const Conv2dGradWeight& op, const KernelNode& node) {
-  if (node.shapes.inputs.size() > 2) return {};
+  if (op.outputs > 1 || node.shapes.inputs.size() > 2) return {};
   return convolutions<WeightPass>(conv2d_geometry(op.desc, node.shapes.inputs[1], node.shapes.outputs[0]),
                                   node);
 }

@@ -95,9 +95,9 @@ class Exporter {
 
   // Nodes.
 
-  // "cell3/edge2/conv2d_57": the same for the node and its result.
-  void begin(const ladarts::Node& node) {
-    const int id = node.outputs[0];
+  // "cell3/edge2/conv2d_57": the same for the node and its result, or result `output`.
+  void begin(const ladarts::Node& node, size_t output = 0) {
+    const int id = node.outputs[output];
     require(graph_.values()[size_t(id)].writers.size() == 1 && node.updates.empty(),
             "[onnx] [{}] of a training step cannot be exported; record the network for inference",
             node.op->name());
@@ -116,10 +116,10 @@ class Exporter {
                          const std::string& part) {
     return emit(op_type, inputs, std::move(attributes), unique(base_ + "/" + part));
   }
-  // The last one of an op, which makes its result.
+  // The last one of an op, which makes its result, or result `output`.
   void emit_last(const ladarts::Node& node, const std::string& op_type, const Names& inputs,
-                 std::vector<Attribute> attributes = {}) {
-    const int id = node.outputs[0];
+                 std::vector<Attribute> attributes = {}, size_t output = 0) {
+    const int id = node.outputs[output];
     name_value(id, base_);
     emit(op_type, inputs, std::move(attributes), names_[id]);
     if (id != options_.output.id()) model_.intermediates.push_back(info(id));
@@ -215,11 +215,16 @@ void Exporter::translate(const ladarts::Node& node) {
 void Exporter::conv2d(const Conv2d& op, const ladarts::Node& node) {
   const Conv2dDesc& d = op.desc;
   const int64_t pad = d.padding;
-  const auto weight = size_t(op.parts);
-  Names inputs{joined(node, op.parts, d.relu_input)};
-  for (size_t i = weight; i < node.inputs.size(); ++i) inputs.push_back(input(node, i));
-  emit_last(node, "Conv", inputs,
-            convolution(shape_of(node.inputs[weight]), d.stride, d.dilation, d.groups, {pad, pad, pad, pad}));
+  const auto outputs = size_t(op.outputs);
+  for (size_t i = 0; i < outputs; ++i) {
+    const size_t weight = size_t(op.parts) + i, bias = weight + outputs;
+    begin(node, i);
+    Names inputs{joined(node, op.parts, d.relu_input), input(node, weight)};
+    if (bias < node.inputs.size()) inputs.push_back(input(node, bias));
+    emit_last(node, "Conv", inputs,
+              convolution(shape_of(node.inputs[weight]), d.stride, d.dilation, d.groups, {pad, pad, pad, pad}),
+              i);
+  }
 }
 
 void Exporter::separable_conv(const SeparableConvDesc& d, const ladarts::Node& node) {

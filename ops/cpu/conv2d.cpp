@@ -10,24 +10,27 @@ namespace {
 namespace isa = LADARTS_ISA;
 
 void conv2d_forward(const Conv2d& op, const KernelArgs& a) {
-  const Conv2dGeometry g = conv2d_geometry(op.desc, a.in_shape(0), a.in_shape(op.parts));
+  const Conv2dGeometry g =
+      conv2d_geometry(op.desc, a.in_shape(0), std::span(&a.in_shape(op.parts), size_t(op.outputs)));
   if (g.depthwise()) return isa::depthwise_forward(g, a);
   if (g.spatial()) return isa::spatial_forward(g, a);
-  isa::dense_forward(g, op.parts, a);
+  isa::dense_forward(g, op.parts, op.outputs, a);
 }
 
 void conv2d_grad_input(const Conv2dGradInput& op, const KernelArgs& a) {
-  const Conv2dGeometry g = conv2d_geometry(op.desc, a.out_shape(0), a.in_shape(1));
+  const Conv2dGeometry g =
+      conv2d_geometry(op.desc, a.out_shape(0), std::span(&a.in_shape(op.outputs), size_t(op.outputs)));
   if (g.depthwise()) return isa::depthwise_grad_input(g, a);
   if (g.spatial() && g.stride == 1) return isa::spatial_grad_input(g, a);
-  isa::dense_grad_input(g, op.parts, a);
+  isa::dense_grad_input(g, op.parts, op.outputs, a);
 }
 
 void conv2d_grad_weight(const Conv2dGradWeight& op, const KernelArgs& a) {
-  const Conv2dGeometry g = conv2d_geometry(op.desc, a.in_shape(1), a.out_shape(0));
+  const Conv2dGeometry g =
+      conv2d_geometry(op.desc, a.in_shape(op.outputs), std::span(&a.out_shape(0), size_t(op.outputs)));
   if (g.depthwise()) return isa::depthwise_grad_weight(g, a);
   if (g.spatial()) return isa::spatial_grad_weight(g, a);
-  isa::dense_grad_weight(g, a);
+  isa::dense_grad_weight(g, op.outputs, a);
 }
 
 constexpr int64_t kRowGrain = 256;  // columns of a matrix that one task sums

@@ -4,6 +4,8 @@
 //   forward      y   (og, columns) = w (og, taps) * taps(x) (taps, columns)
 //   grad input   taps(d_x)         = w^T (taps, og) * d_y (og, columns), scattered; pointwise: d_x itself
 //   grad weight  d_w (og, taps)    = d_y (og, columns) * taps(x)^T, reduced along contiguous pixels
+#include <cstring>
+
 #include "ops/channels.h"
 #include "ops/cpu/conv2d_gather.h"
 #include "ops/cpu/conv2d_kernels.h"
@@ -31,20 +33,22 @@ struct Tiles {
   int64_t end(int64_t i) const { return std::min(begin(i) + columns, (i / per_span + 1) * span); }
 };
 
-// Rows of a product over planes that lie in one value.
+// Rows of a product over planes that lie in one value: c's row r of image n at n * image_stride + r * pixels,
+// mask alike.
 struct PlaneRows {
   int64_t count;
   const float* a;
   float* c;
+  int64_t image_stride;
   const float *bias, *mask;
   bool add;
 };
 
-// c (rows, columns) (+)= a * b over planes: c's row r of image n at n * image_stride + r * pixels, mask
-// alike.
+// c (rows, columns) (+)= a * b over planes.
 struct PlaneProduct {
   int64_t k, a_row, a_k;
-  int64_t image_stride, pixels;
+  int64_t pixels;
+  bool far;         // planes of several images: not all in the cache
   RowsAhead ahead;  // of all k
   int parts = 1;
   PlaneRows rows[kMostParts] = {};
@@ -74,7 +78,7 @@ void multiply_straddling(const PlaneProduct& p, const PlaneRows& part, GemmTile 
     gemm(rows, t);
     for (int64_t r = 0; r < rows; ++r)
       for (int64_t j = j0; j < j1; ++j) {
-        const int64_t at = j / p.pixels * p.image_stride + (r0 + r) * p.pixels + j % p.pixels;
+        const int64_t at = j / p.pixels * part.image_stride + (r0 + r) * p.pixels + j % p.pixels;
         const float v = part.mask && !(part.mask[at] > 0.f) ? 0.f : scratch[r * t.c_row + j - j0];
         part.c[at] = add ? part.c[at] + v : v;
       }
@@ -92,10 +96,10 @@ void multiply_panel(const PlaneProduct& p, int64_t k0, int64_t k1, const float* 
   t.b = b, t.b_row = b_row;
   t.c_row = p.pixels;
   t.columns = j1 - j0;
-  t.far = true;
+  t.far = p.far;
   t.ahead = p.ahead;
   t.ahead.first += k0, t.ahead.rows = k1 - k0;
-  const int64_t image = j0 / p.pixels, at = image * p.image_stride + j0 % p.pixels;
+  const int64_t image = j0 / p.pixels;
   const bool straddles = image != (j1 - 1) / p.pixels;
   GemmRows rows[kMostParts];
   for (int i = 0; i < p.parts; ++i) {
@@ -107,21 +111,22 @@ void multiply_panel(const PlaneProduct& p, int64_t k0, int64_t k1, const float* 
       multiply_straddling(p, part, t, add, j0, j1, scratch);
       continue;
     }
+    const int64_t at = image * part.image_stride + j0 % p.pixels;
     float* c = part.c + at;
     rows[i] = {part.count, a, c, bias, part.mask ? part.mask + at : nullptr, add ? c : nullptr};
   }
   if (!straddles) gemm(rows, p.parts, t);
 }
 
-// Runs task(group, row0, row1, tile, scratch) over all rows of all groups and all tiles; few tiles are cut by
-// rows.
+// Runs task(group, row0, row1, tile, scratch) over all rows of all groups and all tiles; where threads share
+// few tiles, these are cut by rows.
 template <class F>
-void for_products(const Conv2dGeometry& g, const Tiles& tiles, int64_t rows, const KernelArgs& a, F task) {
-  const int64_t whole = g.groups * tiles.count();
+void for_products(const Conv2dGeometry& g, const Tiles& tiles, int64_t rows, const KernelArgs& a,
+                  float* scratch, F task) {
+  const int64_t whole = g.groups * tiles.count(), enough = a.pool->threads() > 1 ? kEnoughTasks : 1;
   const int64_t cuts =
-      std::clamp((kEnoughTasks + whole - 1) / whole, int64_t{1}, (rows + kTileRows - 1) / kTileRows);
+      std::clamp((enough + whole - 1) / whole, int64_t{1}, (rows + kTileRows - 1) / kTileRows);
   const Blocks blocks(rows, (rows + cuts - 1) / cuts);
-  auto* scratch = reinterpret_cast<float*>(a.workspace);
   a.pool->parallel_for(whole * blocks.count, [&](int64_t i, int thread) {
     const int64_t cut = i % blocks.count, tile = i / blocks.count % tiles.count(),
                   group = i / blocks.count / tiles.count();
@@ -136,48 +141,85 @@ bool reads_in_place(int64_t rows, int64_t j0, int64_t j1, int64_t pixels) {
   return rows <= 2 * kTileRows && (j1 - j0) % kLanes == 0 && j0 / pixels == (j1 - 1) / pixels;
 }
 
+// Calls f(i, first, begin, end) for channels [begin, end) of value i where they are among channels [c0, c1) of
+// `count` values (N, C_i, H, W) that count on from one to the next; value i's begin at `first`.
+template <class F>
+void for_values(const Shape* shapes, int count, int64_t c0, int64_t c1, F f) {
+  for (int64_t i = 0, first = 0; i < count; first += shapes[i++][1]) {
+    const int64_t begin = std::max(first, c0), end = std::min(first + shapes[i][1], c1);
+    if (begin < end) f(int(i), first, begin, end);
+  }
+}
+
+// What `count` values (N, C_i, H, W) are as parts of one; none where their channels differ.
+ChannelParts as_parts(void* const* values, const Shape* shapes, int count) {
+  for (int i = 1; i < count; ++i)
+    if (shapes[i][1] != shapes[0][1]) return {};
+  return {values, shapes[0][1]};
+}
+
+// The weights (O_i, C, 1, 1) of all outputs below each other: `copy` where there are several.
+const float* joined_weights(const Conv2dGeometry& g, int outputs, const KernelArgs& a, float* copy) {
+  if (outputs == 1) return a.in(1);
+  a.pool->parallel_for(outputs, [&](int64_t output, int) {
+    int64_t before = 0;
+    for (int i = 0; i < int(output); ++i) before += a.in_shape(i)[1];
+    std::memcpy(copy + before * g.cg, a.in(outputs + int(output)),
+                size_t(a.in_shape(int(output))[1] * g.cg) * sizeof(float));
+  });
+  return copy;
+}
+
 // Pointwise gradients of the input: as forward, with transposed weights. Rows are the channels of all parts
 // that are wanted, one part after the other.
-void pointwise_grad_input(const Conv2dGeometry& g, std::span<const int> parts, const KernelArgs& a) {
-  const float *d_y = a.in(0), *w = a.in(1);
+void pointwise_grad_input(const Conv2dGeometry& g, std::span<const int> parts, int outputs,
+                          const KernelArgs& a) {
   const Tiles tiles(g);
   const int64_t pixels = g.pixels(), channels = a.out_shape(0)[1];  // of one part
   const int64_t per_group = channels / g.groups;                    // more than one group: one part
-  for_products(g, tiles, per_group * int64_t(parts.size()), a,
-               [&](int64_t group, int64_t c0, int64_t c1, int64_t tile, float* scratch) {
-                 const int64_t j0 = tiles.begin(tile), j1 = tiles.end(tile);
-                 const Planes source{d_y + group * g.og * pixels, g.o * pixels, pixels};
-                 PlaneProduct p{.k = g.og,
-                                .a_row = 1,
-                                .a_k = g.cg,
-                                .image_stride = channels * pixels,
-                                .pixels = pixels,
-                                .ahead = tile_ahead(tiles, tile, {a.inputs, g.o}, pixels, group * g.og, g.og),
-                                .parts = 0};
-                 for (int64_t c = c0, end = 0; c < c1; c = end) {
-                   const int out = int(c / per_group);
-                   end = std::min(c1, (out + 1) * per_group);
-                   const int64_t channel = c % per_group, first = (group * per_group + channel) * pixels;
-                   p.rows[p.parts++] = {
-                       .count = end - c,
-                       .a = w + group * g.og * g.cg + parts[size_t(out)] * channels + channel,
-                       .c = a.out(out) + first,
-                       .bias = nullptr,
-                       .mask = g.relu_input ? a.in(2 + out) + first : nullptr,
-                       .add = a.accumulate(out)};
-                 }
-                 if (reads_in_place(c1 - c0, j0, j1, pixels)) {
-                   const float* b = source.data + j0 / pixels * source.image_stride + j0 % pixels;
-                   return multiply_panel(p, 0, g.og, b, pixels, j0, j1, scratch);
-                 }
-                 for (int64_t k0 = 0; k0 < g.og; k0 += kPanelRows) {
-                   const int64_t k1 = std::min(k0 + kPanelRows, g.og);
-                   gather_rows({source.data + k0 * pixels, source.image_stride, pixels}, k1 - k0, j0, j1,
-                               false, scratch, panel_stride(j0, j1));
-                   multiply_panel(p, k0, k1, scratch, panel_stride(j0, j1), j0, j1,
-                                  scratch + kPanelRows * kPanelColumns);
-                 }
-               });
+  auto* const workspace = reinterpret_cast<float*>(a.workspace);
+  const float* w = joined_weights(g, outputs, a, workspace);
+  const ChannelParts d_y = as_parts(a.inputs, a.input_shapes, outputs);
+  for_products(
+      g, tiles, per_group * int64_t(parts.size()), a, workspace + grad_input_workspace(g, outputs).shared,
+      [&](int64_t group, int64_t c0, int64_t c1, int64_t tile, float* scratch) {
+        const int64_t j0 = tiles.begin(tile), j1 = tiles.end(tile), first_k = group * g.og;
+        PlaneProduct p{.k = g.og,
+                       .a_row = 1,
+                       .a_k = g.cg,
+                       .pixels = pixels,
+                       .far = g.n > 1,
+                       .ahead = tile_ahead(tiles, tile, d_y, pixels, first_k, g.og),
+                       .parts = 0};
+        for (int64_t c = c0, end = 0; c < c1; c = end) {
+          const int out = int(c / per_group);
+          end = std::min(c1, (out + 1) * per_group);
+          const int64_t channel = c % per_group, first = (group * per_group + channel) * pixels;
+          p.rows[p.parts++] = {.count = end - c,
+                               .a = w + first_k * g.cg + parts[size_t(out)] * channels + channel,
+                               .c = a.out(out) + first,
+                               .image_stride = channels * pixels,
+                               .bias = nullptr,
+                               .mask = g.relu_input ? a.in(2 * outputs + out) + first : nullptr,
+                               .add = a.accumulate(out)};
+        }
+        if (outputs == 1 && reads_in_place(c1 - c0, j0, j1, pixels)) {
+          const float* b = d_y.plane(j0 / pixels, first_k, pixels) + j0 % pixels;
+          return multiply_panel(p, 0, g.og, b, pixels, j0, j1, scratch);
+        }
+        const int64_t stride = panel_stride(j0, j1);
+        for (int64_t k0 = 0; k0 < g.og; k0 += kPanelRows) {
+          const int64_t k1 = std::min(k0 + kPanelRows, g.og);
+          for_values(a.input_shapes, outputs, first_k + k0, first_k + k1,
+                     [&](int i, int64_t first, int64_t begin, int64_t end) {
+                       const Planes source{a.in(i) + (begin - first) * pixels, a.in_shape(i)[1] * pixels,
+                                           pixels};
+                       gather_rows(source, end - begin, j0, j1, false,
+                                   scratch + (begin - first_k - k0) * stride, stride);
+                     });
+          multiply_panel(p, k0, k1, scratch, stride, j0, j1, scratch + kPanelRows * kPanelColumns);
+        }
+      });
 }
 
 // The gradient of one panel of columns: products with w^T block by block, each scattered.
@@ -205,42 +247,51 @@ void scatter_panel(const Conv2dGeometry& g, const float* w, const Planes& d_y, i
 
 }  // namespace
 
-void dense_forward(const Conv2dGeometry& g, int parts, const KernelArgs& a) {
-  const float *w = a.in(parts), *bias = a.n_inputs > parts + 1 ? a.in(parts + 1) : nullptr;
+void dense_forward(const Conv2dGeometry& g, int parts, int outputs, const KernelArgs& a) {
+  const bool biased = a.n_inputs > parts + outputs;
   const ChannelParts x{a.inputs, g.c / parts};
   const Tiles tiles(g);
-  for_products(g, tiles, g.og, a, [&](int64_t group, int64_t o0, int64_t o1, int64_t tile, float* scratch) {
-    const int64_t j0 = tiles.begin(tile), j1 = tiles.end(tile), pixels = g.pixels(),
-                  first = group * g.og + o0;
-    const TapSource source{x, 0, group * g.cg};
-    const bool one_to_one = g.pointwise() && g.n > 1;
-    const PlaneProduct p{
-        .k = g.taps(),
-        .a_row = g.taps(),
-        .a_k = 1,
-        .image_stride = g.o * pixels,
-        .pixels = pixels,
-        .ahead = one_to_one ? tile_ahead(tiles, tile, x, pixels, source.channel, g.taps()) : RowsAhead(),
-        .rows = {{.count = o1 - o0,
-                  .a = w + first * g.taps(),
-                  .c = a.out(0) + first * pixels,
-                  .bias = bias ? bias + first : nullptr,
-                  .mask = nullptr,
-                  .add = false}}};
-    if (g.pointwise() && !g.relu_input && parts == 1 && reads_in_place(o1 - o0, j0, j1, pixels)) {
-      const float* b = x.plane(j0 / pixels, source.channel, pixels) + j0 % pixels;
-      return multiply_panel(p, 0, p.k, b, pixels, j0, j1, scratch);
-    }
-    for (int64_t k0 = 0; k0 < p.k; k0 += kPanelRows) {
-      const int64_t k1 = std::min(k0 + kPanelRows, p.k);
-      gather_taps(g, source, k0, k1, j0, j1, scratch, panel_stride(j0, j1));
-      multiply_panel(p, k0, k1, scratch, panel_stride(j0, j1), j0, j1, scratch + kPanelRows * kPanelColumns);
-    }
-  });
+  const int64_t pixels = g.pixels();
+  for_products(
+      g, tiles, g.og, a, reinterpret_cast<float*>(a.workspace),
+      [&](int64_t group, int64_t o0, int64_t o1, int64_t tile, float* scratch) {
+        const int64_t j0 = tiles.begin(tile), j1 = tiles.end(tile), first_o = group * g.og;
+        const TapSource source{x, 0, group * g.cg};
+        const bool one_to_one = g.pointwise() && g.n > 1;
+        PlaneProduct p{
+            .k = g.taps(),
+            .a_row = g.taps(),
+            .a_k = 1,
+            .pixels = pixels,
+            .far = g.n > 1,
+            .ahead = one_to_one ? tile_ahead(tiles, tile, x, pixels, source.channel, g.taps()) : RowsAhead(),
+            .parts = 0};
+        for_values(a.output_shapes, outputs, first_o + o0, first_o + o1,
+                   [&](int i, int64_t first, int64_t begin, int64_t end) {
+                     const int64_t o = begin - first;  // in its own output
+                     p.rows[p.parts++] = {.count = end - begin,
+                                          .a = a.in(parts + i) + o * g.taps(),
+                                          .c = a.out(i) + o * pixels,
+                                          .image_stride = a.out_shape(i)[1] * pixels,
+                                          .bias = biased ? a.in(parts + outputs + i) + o : nullptr,
+                                          .mask = nullptr,
+                                          .add = false};
+                   });
+        if (g.pointwise() && !g.relu_input && parts == 1 && reads_in_place(o1 - o0, j0, j1, pixels)) {
+          const float* b = x.plane(j0 / pixels, source.channel, pixels) + j0 % pixels;
+          return multiply_panel(p, 0, p.k, b, pixels, j0, j1, scratch);
+        }
+        const int64_t stride = panel_stride(j0, j1);
+        for (int64_t k0 = 0; k0 < p.k; k0 += kPanelRows) {
+          const int64_t k1 = std::min(k0 + kPanelRows, p.k);
+          gather_taps(g, source, k0, k1, j0, j1, scratch, stride);
+          multiply_panel(p, k0, k1, scratch, stride, j0, j1, scratch + kPanelRows * kPanelColumns);
+        }
+      });
 }
 
-void dense_grad_input(const Conv2dGeometry& g, std::span<const int> parts, const KernelArgs& a) {
-  if (g.pointwise()) return pointwise_grad_input(g, parts, a);
+void dense_grad_input(const Conv2dGeometry& g, std::span<const int> parts, int outputs, const KernelArgs& a) {
+  if (g.pointwise()) return pointwise_grad_input(g, parts, outputs, a);
   const float *d_y = a.in(0), *w = a.in(1), *x = g.relu_input ? a.in(2) : nullptr;
   // A task owns the images that it scatters to; small ones are taken together to fill a panel.
   const int64_t pixels = g.pixels(), images = std::max<int64_t>(1, kSharedColumns / pixels);

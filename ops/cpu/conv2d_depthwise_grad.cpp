@@ -155,7 +155,7 @@ void depthwise_grad_weight(const Conv2dGeometry& g, const KernelArgs& a) {
       channel_gradient<4>(g, copy, d_y, x, c, n0, n1, scratch, d_w);
     }
   });
-  add_partials(partials, chunks.count, g.weights(), a.out(0), a.accumulate(0), *a.pool);
+  add_partials(partials, chunks.count, g.weights(), g.weights(), a.out(0), a.accumulate(0), *a.pool);
 }
 
 }  // namespace ladarts::LADARTS_ISA

@@ -4,6 +4,7 @@
 // transposed, and the sum runs down the columns: d_y where that is the smaller one, which gives d_w^T; else
 // x's taps. Where these fill no whole vectors, tiles of dot products end in sums over lanes, a quarter of
 // their time. Chunks of images are summed apart, then in order.
+#include "ops/channels.h"
 #include "ops/cpu/conv2d_gather.h"
 #include "ops/cpu/conv2d_kernels.h"
 #include "ops/cpu/gemm.h"
@@ -13,6 +14,12 @@
 
 namespace ladarts::LADARTS_ISA {
 namespace {
+
+// d_y of one output: planes (images, count, pixels) of one group, and the first of its rows in d_w.
+struct OutputPlanes {
+  Planes planes;
+  int64_t count, first;
+};
 
 // Few products read each pixel once or twice: not worth a copy, where the columns are of one image.
 bool reads_in_place(int64_t tiles, int64_t j0, int64_t j1, int64_t pixels) {
@@ -24,24 +31,27 @@ bool fills_vectors(int64_t taps) {
   return 4 * taps >= 3 * padded_to_vectors(taps);
 }
 
-// Whether d_y is transposed: an eighth of the lanes would be idle at most, and there is room for kMostOutputs
-// floats of each pixel.
-bool by_outputs(const Conv2dGeometry& g) {
-  constexpr int64_t kMostOutputs =
-      (kReducedPixels * kReducedTaps + kReducedOutputs * kReducedStride) / kReducedPixels;
-  return 8 * g.og >= 7 * padded_to_vectors(g.og) && 2 * g.og <= g.taps() &&
-         padded_to_vectors(g.og) <= kMostOutputs;
+// How many columns d_y is transposed by at a time; 0: x's taps are transposed. An eighth of the lanes would be
+// idle at most, and there is room for so many floats.
+int64_t columns_by_outputs(const Conv2dGeometry& g) {
+  constexpr int64_t kRoom = kReducedPixels * kReducedTaps + kReducedOutputs * kReducedStride;
+  const int64_t width = padded_to_vectors(g.og);
+  if (8 * g.og < 7 * width || 2 * g.og > g.taps()) return 0;
+  for (int64_t columns = kReducedPixels; columns >= kReducedPixels / 2; columns /= 2)
+    if (columns * width <= kRoom) return columns;
+  return 0;
 }
 
 // d_w^T (taps, og) += over columns [j0, j1); scratch as for add_columns().
-void add_columns_by_outputs(const Conv2dGeometry& g, const TapSource& x, const Planes& d_y, int64_t j0,
-                            int64_t j1, float* d_w_t, float* scratch) {
+void add_columns_by_outputs(const Conv2dGeometry& g, const TapSource& x, std::span<const OutputPlanes> d_y,
+                            int64_t j0, int64_t j1, float* d_w_t, float* scratch) {
   const int64_t pixels = g.pixels(), width = padded_to_vectors(g.og);
   float* const transposed = scratch + kReducedTaps * kReducedStride;
   for (int64_t j = j0; j < j1;) {
     const int64_t image = j / pixels, at = j % pixels, run = std::min(pixels - at, j1 - j);
-    transpose(d_y.data + image * d_y.image_stride + at, pixels, g.og, run, transposed + (j - j0) * width,
-              width);
+    for (const auto& [planes, count, first] : d_y)
+      transpose<true>(planes.data + image * planes.image_stride + at, pixels, count, run,
+                      transposed + (j - j0) * width + first, width);
     j += run;
   }
   for (int64_t k0 = 0; k0 < g.taps(); k0 += kReducedTaps) {
@@ -59,8 +69,8 @@ void add_columns_by_outputs(const Conv2dGeometry& g, const TapSource& x, const P
 
 // d_w (og, taps) += over columns [j0, j1); `scratch` holds (kReducedTaps + kReducedOutputs) * kReducedStride
 // floats, and kReducedPixels * kReducedTaps for what is transposed.
-void add_columns(const Conv2dGeometry& g, const TapSource& x, const Planes& d_y, int64_t j0, int64_t j1,
-                 float* d_w, float* scratch) {
+void add_columns(const Conv2dGeometry& g, const TapSource& x, std::span<const OutputPlanes> d_y, int64_t j0,
+                 int64_t j1, float* d_w, float* scratch) {
   const int64_t pixels = g.pixels(), image = j0 / pixels, at = j0 % pixels;
   const bool x_in_place = g.pointwise() && !g.relu_input && x.x.channels == g.c &&
                           reads_in_place((g.og + kDotRows - 1) / kDotRows, j0, j1, pixels);
@@ -74,13 +84,13 @@ void add_columns(const Conv2dGeometry& g, const TapSource& x, const Planes& d_y,
     const int64_t panel_row = x_in_place ? pixels : kReducedStride, width = padded_to_vectors(k1 - k0);
     const bool down = fills_vectors(k1 - k0);
     if (down) transpose(panel, panel_row, k1 - k0, j1 - j0, transposed, width);
-    for (int64_t o0 = 0; o0 < g.og; o0 += kReducedOutputs) {
-      const int64_t o1 = std::min(o0 + kReducedOutputs, g.og);
-      const Planes source{d_y.data + o0 * pixels, d_y.image_stride, pixels};
+    auto add_rows = [&](const OutputPlanes& output, int64_t o0, int64_t o1) {
+      const Planes& planes = output.planes;
+      const Planes source{planes.data + o0 * pixels, planes.image_stride, pixels};
       if (!d_y_in_place) gather_rows(source, o1 - o0, j0, j1, false, outputs, kReducedStride);
       const float* a = d_y_in_place ? source.data + image * source.image_stride + at : outputs;
       const int64_t a_row = d_y_in_place ? pixels : kReducedStride;
-      float* c = d_w + o0 * g.taps() + k0;
+      float* c = d_w + (output.first + o0) * g.taps() + k0;
       if (down) {
         GemmTile t{};
         t.k = j1 - j0;
@@ -97,65 +107,78 @@ void add_columns(const Conv2dGeometry& g, const TapSource& x, const Planes& d_y,
         t.c = c, t.c_row = g.taps(), t.add = true;
         dot_product(o1 - o0, k1 - k0, t);
       }
-    }
+    };
+    for (const OutputPlanes& output : d_y)
+      for (int64_t o0 = 0; o0 < output.count; o0 += kReducedOutputs)
+        add_rows(output, o0, std::min(o0 + kReducedOutputs, output.count));
   }
 }
 
 }  // namespace
 
-void add_partials(const float* partials, int64_t chunks, int64_t weights, float* d_w, bool accumulate,
-                  ThreadPool& pool) {
+void add_partials(const float* partials, int64_t chunks, int64_t row, int64_t weights, float* d_w,
+                  bool accumulate, ThreadPool& pool) {
   constexpr int64_t kGrain = 4096;
   for_chunks(pool, weights, kGrain, [&](int64_t begin, int64_t end) {
-    sum_parts(partials + begin, chunks, weights, end - begin, d_w + begin, accumulate);
+    sum_parts(partials + begin, chunks, row, end - begin, d_w + begin, accumulate);
   });
 }
 
 namespace {
 
-// d_w (+)= d_w^T turned, group by group.
-void turn_weights(const Conv2dGeometry& g, const float* d_w_t, float* d_w, bool accumulate) {
-  for (int64_t group = 0; group < g.groups; ++group, d_w_t += g.og * g.taps(), d_w += g.og * g.taps()) {
+// d_w (groups, count, taps) (+)= columns of d_w^T (groups, taps, og) turned, group by group.
+void turn_weights(const Conv2dGeometry& g, const float* d_w_t, int64_t count, float* d_w, bool accumulate) {
+  for (int64_t group = 0; group < g.groups; ++group, d_w_t += g.og * g.taps(), d_w += count * g.taps()) {
     if (!accumulate) {
-      transpose<true>(d_w_t, g.og, g.taps(), g.og, d_w, g.taps());
+      transpose<true>(d_w_t, g.og, g.taps(), count, d_w, g.taps());
       continue;
     }
-    for (int64_t o = 0; o < g.og; ++o)
+    for (int64_t o = 0; o < count; ++o)
       for (int64_t k = 0; k < g.taps(); ++k) d_w[o * g.taps() + k] += d_w_t[k * g.og + o];
   }
 }
 
 }  // namespace
 
-void dense_grad_weight(const Conv2dGeometry& g, const KernelArgs& a) {
-  const float* d_y = a.in(0);
-  const ChannelParts x{a.inputs + 1, a.in_shape(1)[1]};
+void dense_grad_weight(const Conv2dGeometry& g, int outputs, const KernelArgs& a) {
+  const ChannelParts x{a.inputs + outputs, a.in_shape(outputs)[1]};
   const int64_t scratch_floats = grad_weight_workspace(g).per_thread;
   const Blocks chunks(g.n, (g.n + weight_gradient_chunks(g) - 1) / weight_gradient_chunks(g));
   auto* scratch = reinterpret_cast<float*>(a.workspace);
   float* partials = scratch + a.pool->threads() * scratch_floats;
-  const int64_t group_weights = g.og * g.taps(), pixels = g.pixels();
-  const bool turned = by_outputs(g);
-  const auto add = turned ? add_columns_by_outputs : add_columns;
+  const int64_t group_weights = g.og * g.taps(), pixels = g.pixels(), turned = columns_by_outputs(g);
+  const int64_t columns = turned > 0 ? turned : kReducedPixels;
+  const auto add = turned > 0 ? add_columns_by_outputs : add_columns;
   a.pool->parallel_for(chunks.count * g.groups, [&](int64_t i, int thread) {
     const int64_t chunk = i / g.groups, group = i % g.groups;
     const int64_t n0 = chunks.begin(chunk), images = chunks.begin(chunk + 1) - n0;
     float* d_w = partials + chunk * g.weights() + group * group_weights;
     zero_floats(d_w, group_weights);
     const TapSource source{x, n0, group * g.cg};
-    const Planes d_y_planes{d_y + (n0 * g.o + group * g.og) * pixels, g.o * pixels, pixels};
+    OutputPlanes d_y[kMostParts];
+    for (int64_t o = 0, first = 0; o < outputs; first += d_y[o++].count) {
+      const int64_t all = a.in_shape(int(o))[1], count = all / g.groups, stride = all * pixels;
+      d_y[o] = {{a.in(int(o)) + n0 * stride + group * count * pixels, stride, pixels}, count, first};
+    }
     // Large images are cut by themselves: a block that straddles two would be copied.
     const int64_t span = pixels < kReducedPixels / 2 ? images * pixels : pixels;
     for (int64_t begin = 0; begin < images * pixels; begin += span)
-      for (int64_t j0 = begin; j0 < begin + span; j0 += kReducedPixels)
-        add(g, source, d_y_planes, j0, std::min(j0 + kReducedPixels, begin + span), d_w,
+      for (int64_t j0 = begin; j0 < begin + span; j0 += columns)
+        add(g, source, {d_y, size_t(outputs)}, j0, std::min(j0 + columns, begin + span), d_w,
             scratch + thread * scratch_floats);
   });
-  if (turned) {
-    add_partials(partials, chunks.count, g.weights(), partials, false, *a.pool);
-    return turn_weights(g, partials, a.out(0), a.accumulate(0));
+  if (turned > 0)
+    add_partials(partials, chunks.count, g.weights(), g.weights(), partials, false, *a.pool);
+  for (int64_t o = 0, first = 0; o < outputs; ++o) {
+    const int64_t rows = a.out_shape(int(o))[0];
+    float* const d_w = a.out(int(o));
+    if (turned > 0)
+      turn_weights(g, partials + first, rows / g.groups, d_w, a.accumulate(int(o)));
+    else
+      add_partials(partials + first * g.taps(), chunks.count, g.weights(), rows * g.taps(), d_w,
+                   a.accumulate(int(o)), *a.pool);
+    first += rows;
   }
-  add_partials(partials, chunks.count, g.weights(), a.out(0), a.accumulate(0), *a.pool);
 }
 
 }  // namespace ladarts::LADARTS_ISA

@@ -158,7 +158,7 @@ void spatial_grad_weight(const Conv2dGeometry& g, const KernelArgs& a) {
                  g.og);
     }
   });
-  add_partials(partials, chunks.count, g.weights(), a.out(0), a.accumulate(0), *a.pool);
+  add_partials(partials, chunks.count, g.weights(), g.weights(), a.out(0), a.accumulate(0), *a.pool);
 }
 
 }  // namespace ladarts::LADARTS_ISA

@@ -62,36 +62,56 @@ void check_conv2d(Shape x, int64_t o, int64_t kh, int64_t kw, Conv2dDesc desc) {
   }
 }
 
-// x in `parts` of shape x each, by an op that reads them where they lie (or from a concatenation).
-void check_parts(Shape x, int parts, int64_t o, Conv2dDesc desc, bool in_place = true, int64_t kernel = 1) {
-  const Shape w{o, parts * x[1], kernel, kernel};
-  for (bool relu_input : {false, true}) {
-    for (bool with_bias : {false, true}) {
-      desc.relu_input = relu_input;
-      OpCase c{.name = fmt::format("{} parts {} w {} relu {} bias {}", parts, x.str(), w.str(), relu_input,
-                                   with_bias),
-               .inputs = std::vector<OpInput>(size_t(parts), {.shape = x}),
-               .record =
-                   [=](Graph& graph, const std::vector<Tensor>& in) {
-                     const std::vector<Tensor> of_x(in.begin(), in.begin() + parts);
-                     const Tensor y = conv2d(of_x, in[size_t(parts)], desc, with_bias ? in.back() : Tensor{});
-                     const Node& last = graph.nodes()[size_t(graph.value(y).writers[0])];
-                     CHECK(last.inputs.size() == size_t(in_place ? parts : 1) + 1 + size_t(with_bias));
-                     return std::vector{y};
-                   },
-               .oracle =
-                   [=](const std::vector<Array>& in) {
-                     const Array joined = join_channels({in.begin(), in.begin() + parts});
-                     return std::vector{
-                         convolve(desc, joined, in[size_t(parts)], with_bias ? &in.back() : nullptr)};
-                   },
-               .probes = 6};
-      c.inputs.push_back({.shape = w});
-      if (with_bias) c.inputs.push_back({.shape = {o}});
-      c.atol = 1e-5 * std::max(1.0, double(x.elements()) / double(x[1]) / 100);
-      check(c);
-    }
-  }
+// Convolutions of one x in `parts` of shape x each, to so many channels each.
+struct JointCase {
+  Shape x;
+  int parts;
+  std::vector<int64_t> outputs;
+  Conv2dDesc desc = {};
+  int64_t kernel = 1;
+  bool one_op = true;  // that reads the parts where they lie; else each reads a concatenation
+  int only = -1;       // the output that anybody reads; -1: all
+};
+
+// with_bias: of every output.
+void check_joint(JointCase j, bool relu_input, bool with_bias) {
+  const auto parts = size_t(j.parts), n = j.outputs.size();
+  j.desc.relu_input = relu_input;
+  auto read = [j](auto results) { return j.only < 0 ? results : decltype(results){results[size_t(j.only)]}; };
+  OpCase c{.name = fmt::format("{} parts {} to {} channels, kernel {} relu {} bias {} only {}", parts,
+                               j.x.str(), fmt::join(j.outputs, "+"), j.kernel, relu_input, with_bias, j.only),
+           .inputs = std::vector<OpInput>(parts, {.shape = j.x}),
+           .record =
+               [=](Graph& graph, const std::vector<Tensor>& in) {
+                 std::vector<ConvWeights> w;
+                 for (size_t i = 0; i < n; ++i)
+                   w.push_back({in[parts + i], with_bias ? in[parts + n + i] : Tensor()});
+                 const auto y = conv2d({in.begin(), in.begin() + j.parts}, w, j.desc);
+                 const Node& last = graph.nodes()[size_t(graph.value(y.back()).writers[0])];
+                 CHECK(last.outputs.size() == (j.one_op ? n : 1));
+                 CHECK(last.inputs.size() ==
+                       (j.one_op ? parts + n * (1 + size_t(with_bias)) : 2 + size_t(with_bias)));
+                 return read(y);
+               },
+           .oracle =
+               [=](const std::vector<Array>& in) {
+                 const Array joined = join_channels({in.begin(), in.begin() + j.parts});
+                 std::vector<Array> y;
+                 for (size_t i = 0; i < n; ++i)
+                   y.push_back(
+                       convolve(j.desc, joined, in[parts + i], with_bias ? &in[parts + n + i] : nullptr));
+                 return read(y);
+               },
+           .probes = 6};
+  for (const int64_t o : j.outputs) c.inputs.push_back({.shape = {o, j.parts * j.x[1], j.kernel, j.kernel}});
+  for (const int64_t o : j.outputs)
+    if (with_bias) c.inputs.push_back({.shape = {o}});
+  c.atol = 1e-5 * std::max(1.0, double(j.x.elements()) / double(j.x[1]) / 100);
+  check(c);
+}
+void check_joint(const JointCase& j) {
+  for (bool relu_input : {false, true})
+    for (bool with_bias : {false, true}) check_joint(j, relu_input, with_bias);
 }
 
 Conv2dDesc depthwise(int64_t channels, int stride, int padding, int dilation) {
@@ -149,20 +169,34 @@ TEST_CASE("conv2d: pointwise matches the double oracle", "[ops][conv2d]") {
 
 TEST_CASE("conv2d: pointwise of an x in parts matches the double oracle of their concatenation",
           "[ops][conv2d]") {
-  check_parts({2, 16, 8, 8}, 4, 16, {});  // a cell's four nodes
-  check_parts({2, 36, 8, 8}, 4, 12, {});
-  check_parts({2, 3, 7, 7}, 3, 9, {});  // images are taken together, rows do not fill vectors
-  check_parts({2, 5, 1, 3}, 8, 2, {});
-  check_parts({1, 70, 4, 4}, 4, 3, {});    // parts end within a panel
-  check_parts({1, 130, 3, 3}, 2, 40, {});  // a reduction longer than one block
-  check_parts({2, 1, 5, 5}, 2, 1, {});
+  check_joint({{2, 16, 8, 8}, 4, {16}});  // a cell's four nodes
+  check_joint({{2, 36, 8, 8}, 4, {12}});
+  check_joint({{2, 3, 7, 7}, 3, {9}});  // images are taken together, rows do not fill vectors
+  check_joint({{2, 5, 1, 3}, 8, {2}});
+  check_joint({{1, 70, 4, 4}, 4, {3}});    // parts end within a panel
+  check_joint({{1, 130, 3, 3}, 2, {40}});  // a reduction longer than one block
+  check_joint({{2, 1, 5, 5}, 2, {1}});
+}
+
+TEST_CASE("conv2d: several weights of one x match the double oracle of each", "[ops][conv2d]") {
+  check_joint({{2, 16, 8, 8}, 4, {16, 16}});    // two cells read a cell's four nodes
+  check_joint({{2, 9, 7, 5}, 4, {9, 18}});      // the second one halves its size
+  check_joint({{3, 12, 4, 4}, 1, {4, 5, 11}});  // the stem
+  check_joint({{1, 6, 16, 17}, 2, {1, 2}});
+  // The weights' gradient transposes d_y, in blocks of fewer pixels where there are many outputs.
+  check_joint({{2, 21, 6, 6}, 2, {10, 6}}, true, false);
+  check_joint({{5, 121, 8, 8}, 4, {144, 96}}, true, false);
+  check_joint({{1, 8, 3, 3}, 2, {200, 190}}, true, false);  // outputs end within a panel
+  check_joint({{2, 3, 5, 5}, 2, {4, 6}, {}, 1, true, 0}, true, true);
+  check_joint({{2, 3, 5, 5}, 2, {4, 6, 3}, {}, 1, true, 1}, true, true);
+  check_joint({{2, 3, 5, 5}, 2, {2, 2, 2, 2, 2, 2, 2, 2, 2}, {}, 1, false}, false, true);  // too many
 }
 
 TEST_CASE("conv2d: what cannot read parts where they lie reads their concatenation", "[ops][conv2d]") {
-  check_parts({2, 3, 6, 6}, 2, 4, {.padding = 1}, false, 3);
-  check_parts({2, 3, 6, 6}, 2, 4, {.stride = 2}, false);
-  check_parts({1, 2, 4, 4}, 9, 4, {}, false);
-  check_parts({1, 2, 4, 4}, 1, 4, {});
+  check_joint({{2, 3, 6, 6}, 2, {4}, {.padding = 1}, 3, false});
+  check_joint({{2, 3, 6, 6}, 2, {4, 2}, {.stride = 2}, 1, false});
+  check_joint({{1, 2, 4, 4}, 9, {4}, {}, 1, false});
+  check_joint({{1, 2, 4, 4}, 1, {4}});
 }
 
 TEST_CASE("conv2d: dense kernels match the double oracle", "[ops][conv2d]") {
@@ -251,6 +285,14 @@ TEST_CASE("conv2d: shapes that do not fit are refused with the remedy", "[ops][c
                conv2d(std::vector<Tensor>{}, leaf({4, 6, 1, 1}));
              }),
              ContainsSubstring("at least one part"));
+  CHECK_THAT(message([&] {
+               conv2d({x}, std::vector<ConvWeights>{});
+             }),
+             ContainsSubstring("there must be a weight"));
+  CHECK_THAT(message([&] {
+               conv2d({x}, std::vector<ConvWeights>{{leaf({4, 3, 1, 1}), {}}, {leaf({4, 5, 1, 1}), {}}});
+             }),
+             ContainsSubstring("weight (4, 5, 1, 1)") && ContainsSubstring("expects 5 input channels"));
   CHECK_THAT(message([&] {
                conv2d(leaf({0, 3, 8, 8}), leaf({4, 3, 3, 3}));
              }),
