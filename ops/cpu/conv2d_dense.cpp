@@ -87,35 +87,67 @@ void multiply_straddling(const PlaneProduct& p, const PlaneRows& part, GemmTile 
   }
 }
 
-// Columns [j0, j1) of taps [k0, k1), whose panel is b. `scratch` holds kPanelRows x kPanelColumns floats.
-void multiply_panel(const PlaneProduct& p, int64_t k0, int64_t k1, const float* b, int64_t b_row, int64_t j0,
-                    int64_t j1, float* scratch) {
+// What all products of columns [j0, j1) have in common.
+GemmTile columns_of(const PlaneProduct& p, int64_t j0, int64_t j1) {
   GemmTile t{};
-  t.k = k1 - k0;
+  t.k = p.k;
   t.a_row = p.a_row, t.a_k = p.a_k;
-  t.b = b, t.b_row = b_row;
   t.c_row = p.pixels;
   t.columns = j1 - j0;
   t.far = p.far;
   t.ahead = p.ahead;
+  return t;
+}
+
+GemmRows rows_of(const PlaneRows& part, const PlaneProduct& p, int64_t k0, int64_t j0) {
+  const int64_t at = j0 / p.pixels * part.image_stride + j0 % p.pixels;
+  float* const c = part.c + at;
+  return {part.count,
+          part.a + k0 * p.a_k,
+          c,
+          k0 == 0 ? part.bias : nullptr,
+          part.mask ? part.mask + at : nullptr,
+          part.add || k0 > 0 ? c : nullptr};
+}
+
+// Columns [j0, j1) of taps [k0, k1), whose panel is b. `scratch` holds kPanelRows x kPanelColumns floats.
+void multiply_panel(const PlaneProduct& p, int64_t k0, int64_t k1, const float* b, int64_t b_row, int64_t j0,
+                    int64_t j1, float* scratch) {
+  GemmTile t = columns_of(p, j0, j1);
+  t.k = k1 - k0;
+  t.b = b, t.b_row = b_row;
   t.ahead.first += k0, t.ahead.rows = k1 - k0;
-  const int64_t image = j0 / p.pixels;
-  const bool straddles = image != (j1 - 1) / p.pixels;
+  const bool straddles = j0 / p.pixels != (j1 - 1) / p.pixels;
   GemmRows rows[kMostParts];
   for (int i = 0; i < p.parts; ++i) {
     const PlaneRows& part = p.rows[i];
-    const bool add = part.add || k0 > 0;
-    const float *a = part.a + k0 * p.a_k, *bias = k0 == 0 ? part.bias : nullptr;
     if (straddles) {
-      t.a = a, t.bias = bias;
-      multiply_straddling(p, part, t, add, j0, j1, scratch);
-      continue;
+      t.a = part.a + k0 * p.a_k, t.bias = k0 == 0 ? part.bias : nullptr;
+      multiply_straddling(p, part, t, part.add || k0 > 0, j0, j1, scratch);
+    } else {
+      rows[i] = rows_of(part, p, k0, j0);
     }
-    const int64_t at = image * part.image_stride + j0 % p.pixels;
-    float* c = part.c + at;
-    rows[i] = {part.count, a, c, bias, part.mask ? part.mask + at : nullptr, add ? c : nullptr};
   }
   if (!straddles) gemm(rows, p.parts, t);
+}
+
+// Whether multiply_source() takes columns [j0, j1) of `taps` taps.
+bool copies_tiles(int64_t taps, int64_t j0, int64_t j1, int64_t pixels) {
+  return (j1 - j0) % kLanes == 0 && j0 / pixels == (j1 - 1) / pixels &&
+         taps * kTileColumns <= 2 * kPanelRows * kPanelColumns;
+}
+
+// Columns [j0, j1) of all taps, whose rows are planes of `source` from channel `first` on. Copied to `scratch`
+// tile by tile.
+void multiply_source(const PlaneProduct& p, const ChannelParts& source, int64_t first, bool relu, int64_t j0,
+                     int64_t j1, float* scratch) {
+  const RowSource from{source, j0 / p.pixels, first, p.pixels, j0 % p.pixels, relu};
+  GemmTile t = columns_of(p, j0, j1);
+  t.b = scratch, t.b_row = kTileColumns;
+  t.source = &from;
+  GemmRows rows[kMostParts];
+  for (int i = 0; i < p.parts; ++i) rows[i] = rows_of(p.rows[i], p, 0, j0);
+  gemm<true>(rows, p.parts, t);
 }
 
 // Runs task(group, row0, row1, tile, scratch) over all rows of all groups and all tiles; where threads share
@@ -281,6 +313,8 @@ void dense_forward(const Conv2dGeometry& g, int parts, int outputs, const Kernel
           const float* b = x.plane(j0 / pixels, source.channel, pixels) + j0 % pixels;
           return multiply_panel(p, 0, p.k, b, pixels, j0, j1, scratch);
         }
+        if (g.pointwise() && copies_tiles(p.k, j0, j1, pixels))
+          return multiply_source(p, x, source.channel, g.relu_input, j0, j1, scratch);
         const int64_t stride = panel_stride(j0, j1);
         for (int64_t k0 = 0; k0 < p.k; k0 += kPanelRows) {
           const int64_t k1 = std::min(k0 + kPanelRows, p.k);

@@ -42,6 +42,26 @@ int64_t columns_by_outputs(const Conv2dGeometry& g) {
   return 0;
 }
 
+// d_w^T (taps, og) += over columns from j0 on, which are of one image: channels of x are read where they lie.
+void multiply_in_place(const Conv2dGeometry& g, const TapSource& x, int64_t j0, float* d_w_t, GemmTile t) {
+  const int64_t pixels = g.pixels();
+  t.a_row = pixels;
+  t.a_far = true;
+  GemmRows rows[kMostParts];
+  int parts = 0;
+  for (int64_t k = 0, run = 0; k < g.taps(); k += run) {
+    run = x.x.run(x.channel + k, g.taps() - k);
+    float* const c = d_w_t + k * g.og;
+    rows[parts++] = {
+        run, x.x.plane(x.image + j0 / pixels, x.channel + k, pixels) + j0 % pixels, c, nullptr, nullptr, c};
+  }
+  if (g.relu_input) {
+    gemm<false, true>(rows, parts, t);
+  } else {
+    gemm(rows, parts, t);
+  }
+}
+
 // d_w^T (taps, og) += over columns [j0, j1); scratch as for add_columns().
 void add_columns_by_outputs(const Conv2dGeometry& g, const TapSource& x, std::span<const OutputPlanes> d_y,
                             int64_t j0, int64_t j1, float* d_w_t, float* scratch) {
@@ -54,14 +74,20 @@ void add_columns_by_outputs(const Conv2dGeometry& g, const TapSource& x, std::sp
                       transposed + (j - j0) * width + first, width);
     j += run;
   }
+  GemmTile t{};
+  t.k = j1 - j0;
+  t.a_k = 1;
+  t.b = transposed, t.b_row = width;
+  t.c_row = g.og, t.columns = g.og;
+  if (g.pointwise() && j0 / pixels == (j1 - 1) / pixels) {
+    multiply_in_place(g, x, j0, d_w_t, t);
+    return;
+  }
   for (int64_t k0 = 0; k0 < g.taps(); k0 += kReducedTaps) {
     const int64_t k1 = std::min(k0 + kReducedTaps, g.taps());
     gather_taps(g, x, k0, k1, j0, j1, scratch, kReducedStride);
-    GemmTile t{};
-    t.k = j1 - j0;
-    t.a = scratch, t.a_row = kReducedStride, t.a_k = 1;
-    t.b = transposed, t.b_row = width;
-    t.c = d_w_t + k0 * g.og, t.c_row = g.og, t.columns = g.og;
+    t.a = scratch, t.a_row = kReducedStride;
+    t.c = d_w_t + k0 * g.og;
     t.addend = t.c;
     gemm(k1 - k0, t);
   }

@@ -6,6 +6,8 @@
 // x 4 tile of 16-lane vectors does 24 multiply-adds for 4 loads and 6 broadcasts.
 #pragma once
 
+#include <type_traits>
+
 #include "ops/cpu/channel_parts.h"
 #include "ops/cpu/fetch_ahead.h"
 #include "ops/cpu/simd.h"
@@ -76,6 +78,15 @@ struct RowsAhead {
   }
 };
 
+// Where rows of b lie before the first block of a product's rows copies them, as it multiplies: channels of
+// planes of `row` floats, from `first` on, each read from `at` on.
+struct RowSource {
+  ChannelParts planes;
+  int64_t image, first;
+  int64_t row, at;
+  bool relu;  // max(b, 0) in place of b
+};
+
 // c[r][j] (+)= sum over k of a[r*a_row + k*a_k] * b[k*b_row + j], j < NV * kLanes.
 struct GemmTile {
   int64_t k;
@@ -83,7 +94,8 @@ struct GemmTile {
   int64_t a_row, a_k;
   const float* b;  // each row readable to the end of its last vector
   int64_t b_row;
-  float* c;  // rows of c_row floats
+  const RowSource* source = nullptr;  // whole vectors, to be copied to b; null: b holds them
+  float* c;                           // rows of c_row floats
   int64_t c_row;
   int64_t columns;    // columns to write, <= NV * kLanes
   const float* bias;  // per row, or null
@@ -91,30 +103,68 @@ struct GemmTile {
   // Laid out as c: added to the results; c itself to accumulate; or null.
   const float* addend;
   bool far = false;  // c and what is laid out as it are not in the cache yet: asked for a block ahead
+  bool a_far = false;  // the same of a, where a_k is 1
   RowsAhead ahead;
   const float* const* lines = nullptr;  // to ask for, `lines_each` at each step of the sum
   int64_t lines_each = 0;
 };
 
-template <int MR, int NV>
-__attribute__((noinline)) void gemm_tile(const GemmTile& t) {
-  using V = Vec<kLanes>;
-  V acc[MR][NV] = {};
-  const float *a = t.a, *b = t.b;
-  const float* const* lines = t.lines;
-  const int64_t a_row = t.a_row, a_k = t.a_k, b_row = t.b_row;
-  for (int64_t k = t.k; k > 0; --k, a += a_k, b += b_row) {
-    V bv[NV];
-    for (int64_t i = t.lines_each; i > 0; --i) prefetch_line(*lines++);
+// What of b a step of the sum multiplies, from `b` on.
+template <int NV>
+struct PlainRows {
+  const float* b;
+  int64_t b_row;
+  void next(Vec<kLanes> (&bv)[NV]) {
 #pragma GCC unroll 8
     for (int v = 0; v < NV; ++v) bv[v] = load<kLanes>(b + v * kLanes);
+    b += b_row;
+  }
+};
+// The same of rows that lie `row` apart at `from`, copied to b.
+template <int NV, bool relu_b>
+struct CopiedRows {
+  const float* from;
+  int64_t row;
+  float* b;
+  int64_t b_row;
+  void next(Vec<kLanes> (&bv)[NV]) {
+#pragma GCC unroll 8
+    for (int v = 0; v < NV; ++v) {
+      bv[v] = load<kLanes>(from + v * kLanes);
+      if (relu_b) bv[v] = relu<kLanes>(bv[v]);
+      store<kLanes>(b + v * kLanes, bv[v]);
+    }
+    from += row, b += b_row;
+  }
+};
+
+// acc += the products of steps [k0, k1) of the sum. relu_a: max(a, 0) in place of a, which costs nothing where
+// other units than those of multiply-adds compare (Zen 5).
+template <int MR, int NV, bool relu_a, class Rows>
+__attribute__((always_inline)) inline void gemm_steps(const GemmTile& t, int64_t k0, int64_t k1, Rows rows,
+                                                      Vec<kLanes> (&acc)[MR][NV]) {
+  using V = Vec<kLanes>;
+  const int64_t a_row = t.a_row, a_k = t.a_k;
+  const float* a = t.a + k0 * a_k;
+  const float* const* lines = t.lines + k0 * t.lines_each;
+  for (int64_t k = k1 - k0; k > 0; --k, a += a_k) {
+    for (int64_t i = t.lines_each; i > 0; --i) prefetch_line(*lines++);
+    V bv[NV];
+    rows.next(bv);
 #pragma GCC unroll 8
     for (int r = 0; r < MR; ++r) {
-      const V av = splat<kLanes>(a[r * a_row]);
+      V av = splat<kLanes>(a[r * a_row]);
+      if (relu_a) av = relu<kLanes>(av);
 #pragma GCC unroll 8
       for (int v = 0; v < NV; ++v) acc[r][v] += av * bv[v];
     }
   }
+}
+
+// Adds up acc and writes c.
+template <int MR, int NV>
+__attribute__((always_inline)) inline void gemm_finish(const GemmTile& t, const Vec<kLanes> (&acc)[MR][NV]) {
+  using V = Vec<kLanes>;
 #pragma GCC unroll 8
   for (int r = 0; r < MR; ++r) {
     float* c = t.c + r * t.c_row;
@@ -137,38 +187,75 @@ __attribute__((noinline)) void gemm_tile(const GemmTile& t) {
   }
 }
 
-template <int MR>
-inline void gemm_tile_columns(const GemmTile& t) {
+template <int MR, int NV, bool relu_a>
+__attribute__((noinline)) void gemm_tile(const GemmTile& t) {
+  Vec<kLanes> acc[MR][NV] = {};
+  gemm_steps<MR, NV, relu_a>(t, 0, t.k, PlainRows<NV>{t.b, t.b_row}, acc);
+  gemm_finish<MR, NV>(t, acc);
+}
+
+template <int MR, int NV, bool relu_b>
+__attribute__((noinline)) void copying_gemm_tile(const GemmTile& t) {
+  const RowSource& s = *t.source;
+  Vec<kLanes> acc[MR][NV] = {};
+  for (int64_t k = 0, run = 0; k < t.k; k += run) {
+    run = s.planes.run(s.first + k, t.k - k);
+    const float* from = s.planes.plane(s.image, s.first + k, s.row) + s.at;
+    gemm_steps<MR, NV, false>(
+        t, k, k + run,
+        CopiedRows<NV, relu_b>{from, s.row, const_cast<float*>(t.b) + k * t.b_row, t.b_row}, acc);
+  }
+  gemm_finish<MR, NV>(t, acc);
+}
+
+// f(the number of vectors, of rows as constants) for a tile of `rows` <= kTileRows.
+template <int MR, class F>
+inline void with_tile_columns(const GemmTile& t, F f) {
+  constexpr std::integral_constant<int, MR> rows;
   switch ((t.columns + kLanes - 1) / kLanes) {
     case 1:
-      return gemm_tile<MR, 1>(t);
+      return f(rows, std::integral_constant<int, 1>());
     case 2:
-      return gemm_tile<MR, 2>(t);
+      return f(rows, std::integral_constant<int, 2>());
 #if defined(__AVX512F__)
     case 3:
-      return gemm_tile<MR, 3>(t);
+      return f(rows, std::integral_constant<int, 3>());
     default:
-      return gemm_tile<MR, 4>(t);
+      return f(rows, std::integral_constant<int, 4>());
 #endif
   }
 }
-
-// `rows` <= kTileRows.
-inline void gemm_tile(int64_t rows, const GemmTile& t) {
+template <class F>
+inline void with_tile_size(int64_t rows, const GemmTile& t, F f) {
   switch (rows) {
     case 1:
-      return gemm_tile_columns<1>(t);
+      return with_tile_columns<1>(t, f);
     case 2:
-      return gemm_tile_columns<2>(t);
+      return with_tile_columns<2>(t, f);
     case 3:
-      return gemm_tile_columns<3>(t);
+      return with_tile_columns<3>(t, f);
     case 4:
-      return gemm_tile_columns<4>(t);
+      return with_tile_columns<4>(t, f);
     case 5:
-      return gemm_tile_columns<5>(t);
+      return with_tile_columns<5>(t, f);
     default:
-      return gemm_tile_columns<6>(t);
+      return with_tile_columns<6>(t, f);
   }
+}
+
+template <bool relu_a>
+inline void gemm_tile(int64_t rows, const GemmTile& t) {
+  with_tile_size(rows, t, [&](auto mr, auto nv) { gemm_tile<mr(), nv(), relu_a>(t); });
+}
+// The same with t.source, whole vectors.
+inline void copying_gemm_tile(int64_t rows, const GemmTile& t) {
+  with_tile_size(rows, t, [&](auto mr, auto nv) {
+    if (t.source->relu) {
+      copying_gemm_tile<mr(), nv(), true>(t);
+    } else {
+      copying_gemm_tile<mr(), nv(), false>(t);
+    }
+  });
 }
 
 // Rows of a product that lie in one value: what GemmTile holds of them.
@@ -181,17 +268,20 @@ struct GemmRows {
 
 // A product of any number of columns, and of rows in `n` parts. Where all of b fits into the nearest cache,
 // blocks of rows pass along it and write long runs; else b's columns of one tile stay there while the rows
-// pass.
+// pass. copies: all.source holds b, whose columns of one tile are copied to all.b, rows of all.b_row floats.
+// relu_a: as in gemm_steps.
+template <bool copies = false, bool relu_a = false>
 inline void gemm(const GemmRows* parts, int n, const GemmTile& all) {
   constexpr int64_t kNearFloats = 4096;
   const Blocks across((all.columns + kLanes - 1) / kLanes, kTileVectors);
   const int64_t tiles = across.count;
-  const bool along = all.k * all.columns <= kNearFloats;
+  const bool along = !copies && all.k * all.columns <= kNearFloats;
   int64_t step = 0, steps = 0;
   for (int p = 0; p < n; ++p) steps += tiles * Blocks(parts[p].count, kTileRows).count;
   // A block is computed when the one after it is known. They take turns in two places: a copy would wait for
   // the stores of the last one.
   GemmTile turns[2] = {all, all};
+  RowSource sources[2];
   int turn = 0;
   int64_t pending = 0;  // rows of the block before
   LineList lines;
@@ -199,7 +289,11 @@ inline void gemm(const GemmRows* parts, int n, const GemmTile& all) {
     GemmTile& t = turns[1 - turn];
     all.ahead.add_share(step++, steps, lines);
     t.lines = lines.data(), t.lines_each = lines.spread(all.k);
-    gemm_tile(pending, t);
+    if (copies && t.source) {
+      copying_gemm_tile(pending, t);
+    } else {
+      gemm_tile<relu_a>(pending, t);
+    }
     lines.clear();
   };
   auto block = [&](int p, int64_t i, int64_t tile) {
@@ -209,7 +303,16 @@ inline void gemm(const GemmRows* parts, int n, const GemmTile& all) {
     const int64_t j = across.begin(tile) * kLanes, at = begin * all.c_row + j;
     GemmTile& t = turns[turn];
     t.a = rows.a + begin * all.a_row;
-    t.b = all.b + j;
+    if constexpr (copies) {
+      t.source = nullptr;
+      if (p == 0 && i == 0) {
+        sources[turn] = *all.source;
+        sources[turn].at += j;
+        t.source = &sources[turn];
+      }
+    } else {
+      t.b = all.b + j;
+    }
     t.c = rows.c + at;
     t.columns = std::min(across.begin(tile + 1) * kLanes, all.columns) - j;
     t.bias = rows.bias ? rows.bias + begin : nullptr;
@@ -220,6 +323,8 @@ inline void gemm(const GemmRows* parts, int n, const GemmTile& all) {
         lines.add(t.c + r * t.c_row, t.columns);
         if (t.mask) lines.add(t.mask + r * t.c_row, t.columns);
       }
+    if (all.a_far && tile == 0)
+      for (int64_t r = 0; r < count; ++r) lines.add(t.a + r * t.a_row, t.k);
     if (pending > 0) finish();
     pending = count;
     turn = 1 - turn;
