@@ -1,12 +1,13 @@
-// Inference of separable convolutions. A task is a band of rows of one image: a few channels at a time are
-// copied to scratch with ReLU and their border of zeros, and convolved to tiles; then one matrix product over
-// the tiles of all channels writes y. Consecutive ops give the same band to the same thread
+// Inference of separable convolutions. A task is a band of rows of one image: its channels are convolved to
+// tiles, read where they lie or, a few at a time, copied to scratch with ReLU and a border of zeros; then one
+// matrix product over the tiles of all channels writes y. Consecutive ops give the same band to the same thread
 // (core/thread_pool.h), so that what it reads lies in its cache.
 #include "ops/separable_conv.h"
 
 #include <algorithm>
 
 #include "ops/cpu/depthwise.h"
+#include "ops/cpu/depthwise_direct.h"
 #include "ops/cpu/gemm.h"
 #include "ops/cpu/separable_input.h"
 
@@ -23,12 +24,18 @@ void depthwise_band(const SeparableConv& op, const KernelArgs& a, const Separabl
                     const SeparableBands& bands, Band band, float* planes, float* t) {
   const int kernel = int(a.in_shape(1)[2]), reach = op.desc.dilation * (kernel - 1) / 2,
             taps = kernel * kernel;
+  const int64_t pixels = int64_t(p.in_h) * p.in_w;
+  const float* x = a.in(0) + band.image * p.c * pixels;
+  if (reads_directly(p))
+    return with_direct_size(p.in_w, kernel, op.desc.dilation, [&](auto l, auto v, auto k, auto d) {
+      for (int c = 0; c < p.c; ++c)
+        direct_band<l(), v(), k(), d()>({x + c * pixels, p.in_h}, RectifiedPixels(), a.in(1) + c * taps,
+                                        t + c * bands.tile_stride, band.begin, band.end);
+    });
   const int top = band.begin * p.stride, first = std::max(0, top - reach),
             last = std::min(p.in_h, (band.end - 1) * p.stride + reach + 1);
   constexpr int together = SeparableBands::kTogether;
   std::memset(planes, 0, size_t(std::min(together, p.c) * bands.plane) * sizeof(float));
-  const int64_t pixels = int64_t(p.in_h) * p.in_w;
-  const float* x = a.in(0) + band.image * p.c * pixels;
   FetchAhead nothing;
   for (int c0 = 0; c0 < p.c; c0 += together) {
     const int c1 = std::min(c0 + together, p.c);

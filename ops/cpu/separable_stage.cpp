@@ -1,5 +1,5 @@
-// Forward pass of separable stages. A task is one input and one chunk of the batch: each image's padded,
-// rectified planes are built once and serve every branch that reads it. A tile of the CIFAR supernet is 16 to
+// Forward pass of separable stages. A task is one input and one chunk of the batch: each image is read where it
+// lies (ops/cpu/depthwise_direct.h), or its padded, rectified planes are built once and serve every branch. A tile of the CIFAR supernet is 16 to
 // 32 KiB, so all but the reading of x and the writing of y stays in the first two caches.
 #include "ops/separable_stage.h"
 
@@ -9,6 +9,7 @@
 #include "ops/cpu/blocked_tile.h"
 #include "ops/cpu/channel_moments.h"
 #include "ops/cpu/depthwise.h"
+#include "ops/cpu/depthwise_direct.h"
 #include "ops/cpu/pointwise.h"
 #include "ops/cpu/separable_input.h"
 
@@ -16,7 +17,9 @@ namespace ladarts {
 namespace {
 
 struct Scratch {
-  float* planes;   // of u, padded
+  const float* x;       // an image,
+  const float* affine;  // (2, channels) of it, or null,
+  float* planes;        // and u of it, padded, unless it is read directly
   float* t;        // tiles of the depthwise result
   float* t_block;  // the same of a block of channels
   float* y_tile;   // tiles of y, where its rows are no whole vectors
@@ -29,16 +32,10 @@ bool by_blocks(const SeparablePlan& p) {
          p.tile % kLanes == 0;
 }
 
-// t of one branch; `w` in blocks where planes are.
-void depthwise(const SeparablePlan& p, SeparableStage::Branch b, const float* w, const Scratch& s,
-               FetchAhead& ahead) {
+// t of one branch from planes in blocks of channels; `w` alike.
+void depthwise_of_blocks(const SeparablePlan& p, SeparableStage::Branch b, const float* w, const Scratch& s,
+                         FetchAhead& ahead) {
   const int taps = b.kernel * b.kernel;
-  if (!by_blocks(p)) {
-    for (int c = 0; c < p.c; ++c)
-      depthwise_plane(b.kernel, b.dilation, p.stride, {s.planes + ptrdiff_t(c) * p.plane, p.pitch, p.half},
-                      w + c * taps, s.t + ptrdiff_t(c) * p.tile_stride, p.width, p.out_h, p.width, ahead);
-    return;
-  }
   const BlockedPlan blocked(p, p.c);
   for (int c = 0; c < p.c; c += kBlock) {
     const BlockPlane x{s.planes + c / kBlock * blocked.u_block, blocked.u_pitch};
@@ -48,6 +45,33 @@ void depthwise(const SeparablePlan& p, SeparableStage::Branch b, const float* w,
     });
     unblock(s.t_block, p.tile, s.t + ptrdiff_t(c) * p.tile_stride, p.tile_stride);
   }
+}
+
+// From the image itself.
+void depthwise_of_image(const SeparablePlan& p, SeparableStage::Branch b, const float* w, const Scratch& s,
+                        FetchAhead& ahead) {
+  with_direct_size(p.in_w, b.kernel, b.dilation, [&](auto l, auto v, auto k, auto d) {
+    for (int c = 0; c < p.c; ++c) {
+      const DirectImage image{s.x + c * p.tile, p.in_h};
+      const float* const taps = w + c * k * k;
+      float* const t = s.t + ptrdiff_t(c) * p.tile_stride;
+      if (s.affine) {
+        const NormalisedPixels u{s.affine[c], s.affine[p.c + c]};
+        direct_plane<l(), v(), k(), d(), false, false>(image, u, taps, t, ahead);
+      } else {
+        direct_plane<l(), v(), k(), d(), false, false>(image, RectifiedPixels(), taps, t, ahead);
+      }
+    }
+  });
+}
+
+// From planes.
+void depthwise_of_planes(const SeparablePlan& p, SeparableStage::Branch b, const float* w, const Scratch& s,
+                         FetchAhead& ahead) {
+  for (int c = 0; c < p.c; ++c)
+    depthwise_plane(b.kernel, b.dilation, p.stride, {s.planes + ptrdiff_t(c) * p.plane, p.pitch, p.half},
+                    w + c * b.kernel * b.kernel, s.t + ptrdiff_t(c) * p.tile_stride, p.width, p.out_h, p.width,
+                    ahead);
 }
 
 // One branch of one image; `moments`: two of each output.
@@ -62,6 +86,9 @@ void run_branch(const SeparableStage& op, int branch, const KernelArgs& a, const
   const Matrix m{a.in(op.weights_at(branch) + 1), p.c, 1};
   const bool whole = p.width == p.out_w, gathers = whole && pixels % kLanes == 0;
   OutputMoments gathered(s.moments, p.o);
+  const auto depthwise = by_blocks(p)        ? depthwise_of_blocks
+                         : reads_directly(p) ? depthwise_of_image
+                                             : depthwise_of_planes;
   depthwise(p, op.branches[size_t(branch)], w, s, ahead);
   const Tile to{whole ? y : s.y_tile, whole ? p.tile : p.tile_stride, p.width};
   pointwise_tile({s.t, p.tile_stride, p.width}, m, p.c, outputs, to, p.out_h, gathers ? &gathered : nullptr);
@@ -87,7 +114,7 @@ void separable_stage_kernel(const SeparableStage& op, const KernelArgs& a) {
   float* const moments = flags + a.pool->threads() * SeparablePlan::kFlagFloats;  // (images, total, 2)
   const FirstTask first(flags, a.pool->threads());
   const int64_t pixels = int64_t(p.out_h) * p.out_w;
-  const bool blocks = by_blocks(p);
+  const bool blocks = by_blocks(p), direct = !blocks && reads_directly(p);
   const TileWeights weights(op, a, p, blocks ? p.c : 0, moments + p.images * total * 2);
 
   a.pool->parallel_for(int64_t(p.chunks) * op.n_inputs, [&](int64_t task, int thread) {
@@ -98,13 +125,15 @@ void separable_stage_kernel(const SeparableStage& op, const KernelArgs& a) {
     s.t_block = s.t + int64_t(p.c) * p.tile_stride;
     s.y_tile = s.t_block + int64_t(SeparablePlan::kMostLanes) * p.tile_stride;
     s.moments = s.y_tile + int64_t(p.o) * p.tile_stride;
-    first.clear(thread, s.planes, int64_t(p.c) * p.plane);
+    if (!direct) first.clear(thread, s.planes, int64_t(p.c) * p.plane);
     first.done(thread);
     const int64_t begin = task / op.n_inputs * p.images_per_chunk;
     for (int64_t n = begin; n < begin + p.images_per_chunk && n < p.images; ++n) {
+      s.x = image_of(a, p, {input, n});
+      s.affine = op.has_affine ? a.in(op.affine_at(input)) : nullptr;
       if (blocks) {
         load_blocks(op, a, p, BlockedPlan(p, p.c), n, input, 0, s.planes);
-      } else {
+      } else if (!direct) {
         load_planes(op, a, p, n, input, 0, p.c, s.planes);
       }
       float* moment = moments + n * total * 2;

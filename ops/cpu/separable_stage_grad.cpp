@@ -12,6 +12,7 @@
 #include "ops/cpu/channel_moments.h"
 #include "ops/cpu/parallel.h"
 #include "ops/cpu/separable_grad_blocks.h"
+#include "ops/cpu/separable_grad_direct.h"
 #include "ops/cpu/separable_grad_planes.h"
 #include "ops/cpu/vector_sums.h"
 
@@ -168,6 +169,8 @@ void run_chunk(const Context& k, const ChannelGroups& groups, int64_t chunk, int
       const PlaneGradTiles tiles(p, memory, group);
       if (group.blocked) {
         run_group(k, begin, {input, n}, BlockedGradTiles(tiles), ahead, weight_sums, affine_sums);
+      } else if (reads_directly(p)) {
+        run_group(k, begin, {input, n}, DirectGradTiles(tiles), ahead, weight_sums, affine_sums);
       } else {
         run_group(k, begin, {input, n}, tiles, ahead, weight_sums, affine_sums);
       }
@@ -231,8 +234,10 @@ void separable_stage_grad_kernel(const SeparableStageGrad& op, const KernelArgs&
     const int input = int(task % f.n_inputs);
     float* const memory = scratch + thread * p.backward_scratch();
     const PlaneGradTiles all(p, memory, {0, p.c, 0, false});
-    first.clear(thread, all.u, int64_t(p.c) * p.plane);
-    first.clear(thread, all.h, int64_t(p.c) * p.g_plane);
+    if (groups.blocked() > 0 || !reads_directly(p)) {
+      first.clear(thread, all.u, int64_t(p.c) * p.plane);
+      first.clear(thread, all.h, int64_t(p.c) * p.g_plane);
+    }
     first.done(thread);
     float* const part = parts + chunk * stride;
     run_chunk(k, groups, chunk, input, memory, part, part + weights + 2 * int64_t(input) * p.c);
