@@ -13,6 +13,8 @@
 namespace ladarts {
 namespace {
 
+constexpr int kLeastRows = 16;  // of images of 16 and 32 columns
+
 // What is convolved, as it is read.
 struct PlainPixels {
   template <int L>
@@ -93,19 +95,23 @@ __attribute__((noinline)) void direct_rows(const float* x, Pixels pixels, const 
   unrolled<R * V>([&](int i) LADARTS_INLINE_LAMBDA { store<L>(y + i * L, sum[i]); });
 }
 
+// f(top, bottom as constants) for R rows from `row` on. Images of 16 and 32 columns have at least 16 rows.
+template <int L, int V, int R, class F>
+inline void with_edges(int height, int row, F f) {
+  constexpr std::true_type yes;
+  constexpr std::false_type no;
+  const bool top = row == 0, bottom = row + R == height;
+  if constexpr (L * V < kLeastRows)
+    if (top && bottom) return f(yes, yes);
+  if (top) return f(yes, no);
+  bottom ? f(no, yes) : f(no, no);
+}
+
 template <int L, int V, int K, int D, int R, bool turned, bool add, class Pixels>
 inline void direct_group(DirectImage image, Pixels pixels, const float* w, float* y, int row) {
-  const float* x = image.x + row * V * L;
-  const bool top = row == 0, bottom = row + R == image.height;
-  if (top && bottom) {
-    direct_rows<L, V, K, D, R, turned, add, true, true>(x, pixels, w, y);
-  } else if (top) {
-    direct_rows<L, V, K, D, R, turned, add, true, false>(x, pixels, w, y);
-  } else if (bottom) {
-    direct_rows<L, V, K, D, R, turned, add, false, true>(x, pixels, w, y);
-  } else {
-    direct_rows<L, V, K, D, R, turned, add, false, false>(x, pixels, w, y);
-  }
+  with_edges<L, V, R>(image.height, row, [&](auto top, auto bottom) {
+    direct_rows<L, V, K, D, R, turned, add, top(), bottom()>(image.x + row * V * L, pixels, w, y);
+  });
 }
 
 // Rows [begin, end) of y, multiples of half a group.
@@ -129,6 +135,49 @@ void direct_plane(DirectImage image, Pixels pixels, const float* w, float* y, Fe
     ahead.some(V);
     direct_group<L, V, K, D, kRowGroup, turned, add>(image, pixels, w, y, row);
   }
+}
+
+// d_u is the convolution of h by w, turned, and d = d_u where u > 0, u = pixels.of(x): d_x (+)= scale * d; the
+// sums of d * x and of d, lane by lane, are added to sums[0] and sums[1]. R rows of d_x, from x's on.
+template <int L, int V, int K, int D, int R, bool add, bool top, bool bottom, class Pixels>
+__attribute__((noinline)) void direct_gradient_rows(const float* h, const float* w, const float* x,
+                                                    Pixels pixels, float scale, float* d_x, Vec<L>* sums) {
+  constexpr int reach = D * (K - 1) / 2;
+  Vec<L> d_u[R * V];
+  unrolled<R * V>([&](int i) LADARTS_INLINE_LAMBDA { d_u[i] = Vec<L>{}; });
+  for_windows<L, V, K, D, R, top, bottom>(
+      h, PlainPixels(), [&](int row, int k, int q, Vec<L> window) LADARTS_INLINE_LAMBDA {
+        unrolled<K>([&](int p) LADARTS_INLINE_LAMBDA {
+          const int to = row + reach - p * D;
+          if (to >= 0 && to < R) d_u[to * V + k] += window * splat<L>(w[K * K - 1 - (p * K + q)]);
+        });
+      });
+  Vec<L> products = sums[0], all = sums[1];
+  unrolled<R * V>([&](int i) LADARTS_INLINE_LAMBDA {
+    const Vec<L> v = load<L>(x + i * L);
+    const Vec<L> d = pixels.template of<L>(v) > 0.f ? d_u[i] : Vec<L>{};
+    products += d * v;
+    all += d;
+    store<L>(d_x + i * L, d * scale + (add ? load<L>(d_x + i * L) : Vec<L>{}));
+  });
+  sums[0] = products, sums[1] = all;
+}
+
+// All rows of d_x; the sums are added to *d_scale and *d_shift. Meanwhile ahead.some() as often as in
+// direct_plane().
+template <int L, int V, int K, int D, bool add, class Pixels>
+void direct_gradient_plane(DirectImage h, const float* w, const float* x, Pixels pixels, float scale,
+                           float* d_x, float* d_scale, float* d_shift, FetchAhead& ahead) {
+  constexpr int R = kRowGroup, floats = R * V * L;
+  Vec<L> sums[2] = {};
+  for (int row = 0; row < h.height; row += R, h.x += floats, x += floats, d_x += floats) {
+    ahead.some(V);
+    with_edges<L, V, R>(h.height, row, [&](auto top, auto bottom) {
+      direct_gradient_rows<L, V, K, D, R, add, top(), bottom()>(h.x, w, x, pixels, scale, d_x, sums);
+    });
+  }
+  *d_scale += sum_lanes<L>(sums[0]);
+  *d_shift += sum_lanes<L>(sums[1]);
 }
 
 // sum[p][q] += the sum over R rows of g, of V * L floats each, times the windows of x.
@@ -162,26 +211,32 @@ __attribute__((noinline)) void direct_weight_plane(DirectImage image, Pixels pix
   add_lane_sums<L>(found, K * K, d_w);
 }
 
-// Whether images of a plan are read directly. Where vectors of 16 lanes are executed in halves it was not
-// measured.
+// Whether images of a plan, of 16 or 32 columns, are read directly. Where vectors of 16 lanes are executed in
+// halves it was not measured.
 inline bool reads_directly(const SeparablePlan& p) {
-  return kLanes == 16 && p.stride == 1 && p.in_h % kRowGroup == 0 &&
-         (p.in_w == 8 || p.in_w == 16 || p.in_w == 32) && whole_vectors();
+  return kLanes == 16 && p.stride == 1 && p.in_h % kRowGroup == 0 && p.in_h >= kLeastRows &&
+         (p.in_w == 16 || p.in_w == 32) && whole_vectors();
+}
+// The same of 8 columns and any number of groups of rows.
+inline bool reads_small_directly(const SeparablePlan& p) {
+  return kLanes == 16 && p.stride == 1 && p.in_h % kRowGroup == 0 && p.in_w == 8 && whole_vectors();
 }
 
 // f(L, V, K, D as constants) for images that are read directly.
 template <class F>
 inline void with_direct_size(int width, int kernel, int dilation, F f) {
-  constexpr std::integral_constant<int, 1> one;
-  constexpr std::integral_constant<int, 2> two;
+  constexpr std::integral_constant<int, 16> lanes;
   if constexpr (kLanes == 16)
     with_kernel(kernel, dilation, [&](auto k, auto d) {
-      if (width == 8) {
-        f(std::integral_constant<int, 8>(), one, k, d);
-      } else {
-        width == 16 ? f(std::integral_constant<int, 16>(), one, k, d)
-                    : f(std::integral_constant<int, 16>(), two, k, d);
-      }
+      width == 16 ? f(lanes, std::integral_constant<int, 1>(), k, d)
+                  : f(lanes, std::integral_constant<int, 2>(), k, d);
+    });
+}
+template <class F>
+inline void with_small_direct_size(int kernel, int dilation, F f) {
+  if constexpr (kLanes == 16)
+    with_kernel(kernel, dilation, [&](auto k, auto d) {
+      f(std::integral_constant<int, 8>(), std::integral_constant<int, 1>(), k, d);
     });
 }
 

@@ -26,12 +26,13 @@ void depthwise_band(const SeparableConv& op, const KernelArgs& a, const Separabl
             taps = kernel * kernel;
   const int64_t pixels = int64_t(p.in_h) * p.in_w;
   const float* x = a.in(0) + band.image * p.c * pixels;
-  if (reads_directly(p))
-    return with_direct_size(p.in_w, kernel, op.desc.dilation, [&](auto l, auto v, auto k, auto d) {
-      for (int c = 0; c < p.c; ++c)
-        direct_band<l(), v(), k(), d()>({x + c * pixels, p.in_h}, RectifiedPixels(), a.in(1) + c * taps,
-                                        t + c * bands.tile_stride, band.begin, band.end);
-    });
+  auto directly = [&](auto l, auto v, auto k, auto d) {
+    for (int c = 0; c < p.c; ++c)
+      direct_band<l(), v(), k(), d()>({x + c * pixels, p.in_h}, RectifiedPixels(), a.in(1) + c * taps,
+                                      t + c * bands.tile_stride, band.begin, band.end);
+  };
+  if (reads_directly(p)) return with_direct_size(p.in_w, kernel, op.desc.dilation, directly);
+  if (reads_small_directly(p)) return with_small_direct_size(kernel, op.desc.dilation, directly);
   const int top = band.begin * p.stride, first = std::max(0, top - reach),
             last = std::min(p.in_h, (band.end - 1) * p.stride + reach + 1);
   constexpr int together = SeparableBands::kTogether;

@@ -25,7 +25,8 @@ class BlockedGradTiles {
     return int64_t(blocked.blocks) * ((again ? p.out_h : 2 * p.out_h) + (gradients ? p.in_h : 0));
   }
 
-  void load(const SeparableStage& op, const KernelArgs& a, int64_t n, int input) {
+  static constexpr bool kAtOnce = false;
+  void load(const SeparableStage& op, const KernelArgs& a, int64_t n, int input, const GradInput&) {
     load_blocks(op, a, p, blocked, n, input, first, u);
   }
   void depthwise(const GradBranch& branch, FetchAhead& ahead) {
@@ -56,7 +57,7 @@ class BlockedGradTiles {
       }
     });
   }
-  void store(const GradInput& in, float* d_scale, float* d_shift) {
+  void store(const GradInput& in) {
     const int64_t pixels = int64_t(p.in_h) * p.in_w;
     for (int b = 0; b < blocked.blocks; ++b) {
       const int c = first + b * kBlock;
@@ -70,9 +71,9 @@ class BlockedGradTiles {
                                   in.affine ? in.affine + c : nullptr,
                                   in.affine ? in.affine + p.c + c : nullptr};
       if (in.add) {
-        finish_block<true>(at, d_scale + c, d_shift + c);
+        finish_block<true>(at, in.d_scale + c, in.d_shift + c);
       } else {
-        finish_block<false>(at, d_scale + c, d_shift + c);
+        finish_block<false>(at, in.d_scale + c, in.d_shift + c);
       }
     }
   }

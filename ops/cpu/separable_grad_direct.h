@@ -31,15 +31,13 @@ class DirectGradTiles {
       : p(at.p), first(at.first), count(at.count), planes(at), d_u(at.d_u), g(at.g) {}
 
   int64_t calls(bool again, bool gradients) const { return planes.calls(again, gradients); }
-  void load(const SeparableStage& op, const KernelArgs& a, int64_t n, int input) {
-    x = a.in(input) + (n * a.in_shape(input)[1] + first) * p.tile;
-    affine = op.has_affine ? a.in(op.affine_at(input)) + first : nullptr;
-  }
+  static constexpr bool kAtOnce = true;
+  void load(const SeparableStage&, const KernelArgs&, int64_t, int, const GradInput& input) { in = input; }
   void depthwise(const GradBranch& b, FetchAhead& ahead) {
     with_direct_size(p.in_w, b.kernel, b.dilation, [&](auto l, auto v, auto k, auto d) {
       for (int c = 0; c < count; ++c)
         with_pixels(c, [&](auto u) {
-          direct_plane<l(), v(), k(), d(), false, false>(image(x, c, p.tile), u, taps<k()>(b, c),
+          direct_plane<l(), v(), k(), d(), false, false>(image(c), u, taps<k()>(b, c),
                                                          planes.t + ptrdiff_t(c) * p.tile_stride, ahead);
         });
     });
@@ -55,11 +53,13 @@ class DirectGradTiles {
     if (d_w && !add) std::memset(d_w, 0, size_t(count * all_taps) * sizeof(float));
     with_direct_size(p.in_w, b.kernel, b.dilation, [&](auto l, auto v, auto k, auto d) {
       for (int c = 0; c < count; ++c) {
-        const DirectImage h = image(planes.h, c, p.tile_stride);
+        const DirectImage h{planes.h + ptrdiff_t(c) * p.tile_stride, p.in_h};
         if (d_w)
           with_pixels(c, [&](auto u) {
-            direct_weight_plane<l(), v(), k(), d()>(image(x, c, p.tile), u, h.x, d_w + c * k * k);
+            direct_weight_plane<l(), v(), k(), d()>(image(c), u, h.x, d_w + c * k * k);
           });
+        if (mode == InputGradient::at_once && in.d_x)
+          input_gradient<l(), v(), k(), d()>(h, taps<k()>(b, c), c, ahead);
         float* const to = d_u + ptrdiff_t(c) * p.tile_stride;
         if (mode == InputGradient::overwrite)
           direct_plane<l(), v(), k(), d(), true, false>(h, PlainPixels(), taps<k()>(b, c), to, ahead);
@@ -68,17 +68,15 @@ class DirectGradTiles {
       }
     });
   }
-  void store(const GradInput& in, float* d_scale, float* d_shift) {
+  void store(const GradInput&) {
     for (int i = 0; i < count; ++i) {
       const int c = first + i;
       const float* const from = d_u + ptrdiff_t(i) * p.tile_stride;
-      float* const d_x = in.d_x ? in.d_x + c * p.tile : nullptr;
       with_pixels(i, [&](auto u) {
-        const float scale = affine ? affine[i] : 1.f;
         if (in.add) {
-          finish_image<true>(in.x + c * p.tile, u, p.tile, from, scale, d_x, d_scale + c, d_shift + c);
+          finish_image<true>(x(i), u, p.tile, from, scale(i), d_x(i), in.d_scale + c, in.d_shift + c);
         } else {
-          finish_image<false>(in.x + c * p.tile, u, p.tile, from, scale, d_x, d_scale + c, d_shift + c);
+          finish_image<false>(x(i), u, p.tile, from, scale(i), d_x(i), in.d_scale + c, in.d_shift + c);
         }
       });
     }
@@ -88,20 +86,36 @@ class DirectGradTiles {
   const int first, count;  // channels of x
   PlaneGradTiles planes;   // whose t and h are taken, rows without gaps
   float *d_u, *g;          // tiles
-  const float* x = nullptr;
-  const float* affine = nullptr;  // (2, channels of x), from `first` on; null: none
+  GradInput in{};
 
  private:
-  DirectImage image(const float* from, int c, ptrdiff_t stride) const {
-    return {from + ptrdiff_t(c) * stride, p.in_h};
-  }
+  // Of channel c of the group.
+  const float* x(int c) const { return in.x + (first + c) * p.tile; }
+  float* d_x(int c) const { return in.d_x ? in.d_x + (first + c) * p.tile : nullptr; }
+  float scale(int c) const { return in.affine ? in.affine[first + c] : 1.f; }
+  DirectImage image(int c) const { return {x(c), p.in_h}; }
   template <int K>
   const float* taps(const GradBranch& b, int c) const {
     return b.depthwise + (first + c) * K * K;
   }
+  NormalisedPixels normalised(int c) const {
+    return in.affine ? NormalisedPixels{scale(c), in.affine[p.c + first + c]} : NormalisedPixels{1.f, 0.f};
+  }
   template <class F>
   void with_pixels(int c, F f) const {
-    affine ? f(NormalisedPixels{affine[c], affine[p.c + c]}) : f(RectifiedPixels());
+    in.affine ? f(normalised(c)) : f(RectifiedPixels());
+  }
+  // d_x at once.
+  template <int L, int V, int K, int D>
+  void input_gradient(DirectImage h, const float* w, int c, FetchAhead& ahead) const {
+    float *const d_scale = in.d_scale + first + c, *const d_shift = in.d_shift + first + c;
+    if (in.add) {
+      direct_gradient_plane<L, V, K, D, true>(h, w, x(c), normalised(c), scale(c), d_x(c), d_scale, d_shift,
+                                              ahead);
+    } else {
+      direct_gradient_plane<L, V, K, D, false>(h, w, x(c), normalised(c), scale(c), d_x(c), d_scale, d_shift,
+                                               ahead);
+    }
   }
 };
 

@@ -13,7 +13,9 @@
 namespace ladarts {
 namespace {
 
-enum class InputGradient { none, overwrite, add };
+// What depthwise_gradients() does about d_u: it is written or added to, for store() to turn it into d_x, or, of
+// an input's only branch, d_x is written at once.
+enum class InputGradient { none, overwrite, add, at_once };
 
 struct GradBranch {
   int kernel, dilation, outputs;
@@ -26,9 +28,10 @@ struct GradInput {
   float* d_x;           // null: not wanted
   const float* affine;  // (2, channels); null: none
   bool add;             // to d_x
+  float *d_scale, *d_shift;  // (channels): receive the sums of d * x and of d, d = d_u where u > 0
 };
 
-// Sums over a plane of d * x and d, where d = d_u where u > 0.
+// Sums over a plane of d * x and d.
 template <int L>
 struct AffineSums {
   Vec<L> scale = {}, shift = {};
@@ -132,7 +135,8 @@ class PlaneGradTiles {
     const int64_t plane = depthwise_calls(p.out_h, p.width);
     return count * ((again ? plane : 0) + (!gradients ? 0 : p.stride == 2 ? 4 : plane));
   }
-  void load(const SeparableStage& op, const KernelArgs& a, int64_t n, int input) {
+  static constexpr bool kAtOnce = false;  // whether InputGradient::at_once is taken
+  void load(const SeparableStage& op, const KernelArgs& a, int64_t n, int input, const GradInput&) {
     load_planes(op, a, p, n, input, first, count, u);
   }
   // t = depthwise(u).
@@ -170,17 +174,17 @@ class PlaneGradTiles {
       });
     });
   }
-  // d_x (+)= scale * d_u where u > 0; d_scale and d_shift receive the sums of that over x and 1.
-  void store(const GradInput& in, float* d_scale, float* d_shift) {
+  // d_x (+)= scale * d_u where u > 0.
+  void store(const GradInput& in) {
     const int64_t pixels = int64_t(p.in_h) * p.in_w;
     for (int i = 0; i < count; ++i) {
       const int c = first + i;
       const InputPlane at{u + ptrdiff_t(i) * p.plane, d_u + ptrdiff_t(i) * p.plane, in.x + c * pixels,
                           in.d_x ? in.d_x + c * pixels : nullptr, in.affine ? in.affine[c] : 1.f};
       if (in.add) {
-        finish_plane<true>(at, d_scale + c, d_shift + c);
+        finish_plane<true>(at, in.d_scale + c, in.d_shift + c);
       } else {
-        finish_plane<false>(at, d_scale + c, d_shift + c);
+        finish_plane<false>(at, in.d_scale + c, in.d_shift + c);
       }
     }
   }

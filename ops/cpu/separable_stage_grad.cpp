@@ -120,19 +120,25 @@ FetchAhead ahead_of(const Context& k, int b, TaskImage i, int64_t begin) {
   return ahead;
 }
 
-template <class Tiles>
-void store_input_gradient(const Context& k, int input, int64_t n, Tiles& tiles, float* affine_sums) {
+// `affine_sums`: (2, channels).
+GradInput input_gradient(const Context& k, int input, int64_t n, float* affine_sums) {
   const SeparablePlan& p = k.p;
   const SeparableStage& op = k.op.forward;
   const int x_out = k.op.inputs[size_t(input)].x_out;
-  const int64_t pixels = int64_t(p.in_h) * p.in_w, channels = k.a.in_shape(input)[1];
-  const int64_t image = n * channels * pixels;
-  const bool add = x_out >= 0 && k.a.accumulate(x_out);
-  float* const d_x = x_out >= 0 ? k.a.out(x_out) + image : nullptr;
-  const float* affine = op.has_affine ? k.a.in(op.affine_at(input)) : nullptr;
-  tiles.store({k.a.in(input) + image, d_x, affine, add}, affine_sums, affine_sums + p.c);
-  if (d_x && !add && channels > p.c && tiles.first == 0)
-    std::memset(d_x + p.c * pixels, 0, size_t(channels - p.c) * size_t(pixels) * sizeof(float));
+  const int64_t image = n * k.a.in_shape(input)[1] * p.in_h * p.in_w;
+  return {.x = k.a.in(input) + image,
+          .d_x = x_out >= 0 ? k.a.out(x_out) + image : nullptr,
+          .affine = op.has_affine ? k.a.in(op.affine_at(input)) : nullptr,
+          .add = x_out >= 0 && k.a.accumulate(x_out),
+          .d_scale = affine_sums,
+          .d_shift = affine_sums + p.c};
+}
+
+// Channels of d_x whose x is not read.
+void clear_rest(const Context& k, int input, const GradInput& to) {
+  const int64_t pixels = int64_t(k.p.in_h) * k.p.in_w, channels = k.a.in_shape(input)[1];
+  if (to.d_x && !to.add && channels > k.p.c)
+    std::memset(to.d_x + k.p.c * pixels, 0, size_t((channels - k.p.c) * pixels) * sizeof(float));
 }
 
 // One group of the channels of image n, in a chunk that begins at image `begin`. `ahead` goes on from group
@@ -143,17 +149,22 @@ void run_group(const Context& k, int64_t begin, TaskImage i, Tiles tiles, FetchA
   const SeparableStage& op = k.op.forward;
   const SeparableStageGrad::Input& in = k.op.inputs[size_t(i.input)];
   const bool wants_u = in.x_out >= 0 || in.affine_out >= 0;
-  InputGradient d_u = wants_u ? InputGradient::overwrite : InputGradient::none;
-  tiles.load(op, k.a, i.n, i.input);
+  const bool at_once = Tiles::kAtOnce && in.x_out >= 0 && int(op.branches.size()) == op.n_inputs;
+  InputGradient d_u = !wants_u   ? InputGradient::none
+                      : at_once ? InputGradient::at_once
+                                : InputGradient::overwrite;
+  const GradInput to = input_gradient(k, i.input, i.n, affine_sums);
+  tiles.load(op, k.a, i.n, i.input, to);
   for (int b = 0; b < int(op.branches.size()); ++b) {
     if (op.branches[size_t(b)].input == i.input) {
       if (tiles.first == 0) ahead = ahead_of(k, b, i, begin);
       run_branch_grad(k, b, i.n, tiles, sums, i.n > begin, d_u, ahead);
-      if (wants_u) d_u = InputGradient::add;
+      if (wants_u && !at_once) d_u = InputGradient::add;
     }
     sums += k.a.in_shape(op.weights_at(b)).elements() + k.a.in_shape(op.weights_at(b) + 1).elements();
   }
-  if (wants_u) store_input_gradient(k, i.input, i.n, tiles, affine_sums);
+  if (wants_u && !at_once) tiles.store(to);
+  if (tiles.first == 0) clear_rest(k, i.input, to);
 }
 
 void run_chunk(const Context& k, const ChannelGroups& groups, int64_t chunk, int input, float* memory,
