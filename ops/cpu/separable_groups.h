@@ -17,17 +17,22 @@ struct ChannelGroup {
 // Where branches share an input all of its channels are one group, as gradients of u are summed over
 // branches. Else groups are small, so that from u to its gradient all of their tiles stay in the nearer
 // caches: two blocks, or as many channels as a tile of products has columns. Channels that fill no block come
-// last; with long rows they would cost more than blocks save, and none is blocked.
+// last; with long rows they would cost more than blocks save, and none is blocked. Nor is any where images are
+// read `directly`; their tiles of few pixels, transposed for the products, are one group.
 class ChannelGroups {
  public:
-  ChannelGroups(const SeparablePlan& p, bool shared)
-      : channels_(p.c), shared_(shared), blocked_(p.c / kLanes * kLanes) {
+  ChannelGroups(const SeparablePlan& p, bool shared, bool directly)
+      : channels_(p.c),
+        whole_(shared || (directly && p.transposes)),
+        directly_(directly),
+        blocked_(directly ? 0 : p.c / kLanes * kLanes) {
     if (blocked_ < p.c && (shared || p.width >= 2 * kLanes)) blocked_ = 0;
   }
   int blocked() const { return blocked_; }
+  bool directly() const { return directly_; }
   // The one that follows the first `done` channels.
   ChannelGroup after(int done) const {
-    if (shared_) return {0, channels_, 0, blocked_ > 0};
+    if (whole_) return {0, channels_, 0, blocked_ > 0};
     if (done < blocked_) return {done, std::min(kTwoBlocks, blocked_ - done), 0, true};
     if (blocked_ > 0) return {done, channels_ - done, std::min(kTwoBlocks, blocked_), false};
     const Blocks planes(channels_, kDotColumns);
@@ -38,7 +43,7 @@ class ChannelGroups {
  private:
   static constexpr int kTwoBlocks = 2 * kLanes;
   int channels_;
-  bool shared_;
+  bool whole_, directly_;
   int blocked_;
 };
 
