@@ -14,7 +14,7 @@
 namespace ladarts {
 
 ConvWeights Layers::weights(const std::string& name, int64_t outputs, int64_t inputs, int kernel,
-                                    bool relu_input, bool bias) {
+                            bool relu_input, bool bias) {
   const int64_t fan_in = inputs * kernel * kernel;
   const float keeps_variance = std::sqrt(3.f * (relu_input ? 2.f : 1.f) / float(fan_in));
   return {params_.get(graph_, name + ".weight", {outputs, inputs, kernel, kernel},
@@ -91,7 +91,8 @@ Tensor Layers::relu_conv_norm(const std::string& name, const std::vector<Tensor>
                    {.stride = stride, .padding = (kernel - 1) / 2, .relu_input = true});
 }
 
-std::vector<Tensor> Layers::relu_convs(const std::vector<NamedChannels>& convs, const std::vector<Tensor>& x) {
+std::vector<Tensor> Layers::relu_convs(const std::vector<NamedChannels>& convs,
+                                       const std::vector<Tensor>& x) {
   std::vector<ConvWeights> w;
   for (const auto& [name, channels] : convs) {
     w.push_back(weights(name, channels, channels_of(x), 1, true, folded()));

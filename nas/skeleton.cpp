@@ -26,8 +26,8 @@ std::pair<Tensor, Tensor> record_imagenet_stems(Layers& layers, Tensor images, i
   return {s0, s1};
 }
 
-// Brings states to the channels and size of the cells that read them. A state goes to the next cell and to the
-// one after it: its two convolutions are recorded together as soon as it is there.
+// Brings states to the channels and size of the cells that read them. A state goes to the next cell and to
+// the one after it: its two convolutions are recorded together as soon as it is there.
 class Preprocessing {
  public:
   Preprocessing(Layers& layers, const std::vector<CellPosition>& cells) : layers_(layers), cells_(cells) {}

@@ -65,8 +65,7 @@ bool is_pointwise(const Conv2dDesc& d, const std::vector<ConvWeights>& w) {
 // A multiply-accumulate per tap of every output, operands moved once. y: of each output.
 Cost convolution_cost(const NodeShapes& s, std::span<const Shape> y, const Shape& w) {
   Cost cost;
-  for (const Shape& shape : y)
-    cost.flops += 2.0 * double(shape.elements()) * double(w[1] * w[2] * w[3]);
+  for (const Shape& shape : y) cost.flops += 2.0 * double(shape.elements()) * double(w[1] * w[2] * w[3]);
   for (const Shape& shape : s.inputs) cost.bytes_moved += 4.0 * double(shape.elements());
   for (const Shape& shape : s.outputs) cost.bytes_moved += 4.0 * double(shape.elements());
   return cost;
@@ -141,7 +140,8 @@ void Conv2d::backward(Backward& b) const {
 }
 
 size_t Conv2d::workspace_bytes(const NodeShapes& s, int threads) const {
-  const Conv2dGeometry g = conv2d_geometry(desc, s.inputs[0], s.inputs.subspan(size_t(parts), size_t(outputs)));
+  const Conv2dGeometry g =
+      conv2d_geometry(desc, s.inputs[0], s.inputs.subspan(size_t(parts), size_t(outputs)));
   return sizeof(float) * size_t(forward_workspace(g).floats(threads));
 }
 size_t Conv2dGradInput::workspace_bytes(const NodeShapes& s, int threads) const {

@@ -73,15 +73,15 @@ std::vector<Case> supernet_cases() {
                                        {288, 16, 72},
                                        {576, 8, 144}})
     for (auto [parts, joint] : {std::pair{1, 1}, {4, 1}, {4, 2}})
-      cases.push_back({fmt::format("preprocess of {}{}", parts > 1 ? "4 parts" : "1 part",
-                                   joint > 1 ? ", twice" : ""),
-                       inputs,
-                       size,
-                       outputs,
-                       1,
-                       {.relu_input = true},
-                       parts,
-                       joint});
+      cases.push_back(
+          {fmt::format("preprocess of {}{}", parts > 1 ? "4 parts" : "1 part", joint > 1 ? ", twice" : ""),
+           inputs,
+           size,
+           outputs,
+           1,
+           {.relu_input = true},
+           parts,
+           joint});
   return cases;
 }
 
@@ -115,7 +115,8 @@ void measure_case(Report& report, const Case& c, int64_t batch, bool backward, c
       (c.size + 2 * c.desc.padding - c.desc.dilation * (c.kernel - 1) - 1) / c.desc.stride + 1;
   std::vector<Storage> w, d_y;
   for (int i = 0; i < c.joint; ++i) {
-    w.push_back(random_storage({c.outputs, c.channels / c.desc.groups, c.kernel, c.kernel}, uint64_t(20 + i)));
+    w.push_back(
+        random_storage({c.outputs, c.channels / c.desc.groups, c.kernel, c.kernel}, uint64_t(20 + i)));
     d_y.push_back(random_storage({batch, c.outputs, out, out}, uint64_t(30 + i)));
   }
   const auto together = [](std::vector<Storage> operands, const std::vector<Storage>& more) {

@@ -221,9 +221,9 @@ void Exporter::conv2d(const Conv2d& op, const ladarts::Node& node) {
     begin(node, i);
     Names inputs{joined(node, op.parts, d.relu_input), input(node, weight)};
     if (bias < node.inputs.size()) inputs.push_back(input(node, bias));
-    emit_last(node, "Conv", inputs,
-              convolution(shape_of(node.inputs[weight]), d.stride, d.dilation, d.groups, {pad, pad, pad, pad}),
-              i);
+    emit_last(
+        node, "Conv", inputs,
+        convolution(shape_of(node.inputs[weight]), d.stride, d.dilation, d.groups, {pad, pad, pad, pad}), i);
   }
 }
 

@@ -137,8 +137,8 @@ bool copies_tiles(int64_t taps, int64_t j0, int64_t j1, int64_t pixels) {
          taps * kTileColumns <= 2 * kPanelRows * kPanelColumns;
 }
 
-// Columns [j0, j1) of all taps, whose rows are planes of `source` from channel `first` on. Copied to `scratch`
-// tile by tile.
+// Columns [j0, j1) of all taps, whose rows are planes of `source` from channel `first` on. Copied to
+// `scratch` tile by tile.
 void multiply_source(const PlaneProduct& p, const ChannelParts& source, int64_t first, bool relu, int64_t j0,
                      int64_t j1, float* scratch) {
   const RowSource from{source, j0 / p.pixels, first, p.pixels, j0 % p.pixels, relu};
@@ -173,8 +173,8 @@ bool reads_in_place(int64_t rows, int64_t j0, int64_t j1, int64_t pixels) {
   return rows <= 2 * kTileRows && (j1 - j0) % kLanes == 0 && j0 / pixels == (j1 - 1) / pixels;
 }
 
-// Calls f(i, first, begin, end) for channels [begin, end) of value i where they are among channels [c0, c1) of
-// `count` values (N, C_i, H, W) that count on from one to the next; value i's begin at `first`.
+// Calls f(i, first, begin, end) for channels [begin, end) of value i where they are among channels [c0, c1)
+// of `count` values (N, C_i, H, W) that count on from one to the next; value i's begin at `first`.
 template <class F>
 void for_values(const Shape* shapes, int count, int64_t c0, int64_t c1, F f) {
   for (int64_t i = 0, first = 0; i < count; first += shapes[i++][1]) {
@@ -242,13 +242,13 @@ void pointwise_grad_input(const Conv2dGeometry& g, std::span<const int> parts, i
         const int64_t stride = panel_stride(j0, j1);
         for (int64_t k0 = 0; k0 < g.og; k0 += kPanelRows) {
           const int64_t k1 = std::min(k0 + kPanelRows, g.og);
-          for_values(a.input_shapes, outputs, first_k + k0, first_k + k1,
-                     [&](int i, int64_t first, int64_t begin, int64_t end) {
-                       const Planes source{a.in(i) + (begin - first) * pixels, a.in_shape(i)[1] * pixels,
-                                           pixels};
-                       gather_rows(source, end - begin, j0, j1, false,
-                                   scratch + (begin - first_k - k0) * stride, stride);
-                     });
+          for_values(
+              a.input_shapes, outputs, first_k + k0, first_k + k1,
+              [&](int i, int64_t first, int64_t begin, int64_t end) {
+                const Planes source{a.in(i) + (begin - first) * pixels, a.in_shape(i)[1] * pixels, pixels};
+                gather_rows(source, end - begin, j0, j1, false, scratch + (begin - first_k - k0) * stride,
+                            stride);
+              });
           multiply_panel(p, k0, k1, scratch, stride, j0, j1, scratch + kPanelRows * kPanelColumns);
         }
       });

@@ -31,8 +31,8 @@ bool fills_vectors(int64_t taps) {
   return 4 * taps >= 3 * padded_to_vectors(taps);
 }
 
-// How many columns d_y is transposed by at a time; 0: x's taps are transposed. An eighth of the lanes would be
-// idle at most, and there is room for so many floats.
+// How many columns d_y is transposed by at a time; 0: x's taps are transposed. An eighth of the lanes would
+// be idle at most, and there is room for so many floats.
 int64_t columns_by_outputs(const Conv2dGeometry& g) {
   constexpr int64_t kRoom = kReducedPixels * kReducedTaps + kReducedOutputs * kReducedStride;
   const int64_t width = padded_to_vectors(g.og);
@@ -193,8 +193,7 @@ void dense_grad_weight(const Conv2dGeometry& g, int outputs, const KernelArgs& a
         add(g, source, {d_y, size_t(outputs)}, j0, std::min(j0 + columns, begin + span), d_w,
             scratch + thread * scratch_floats);
   });
-  if (turned > 0)
-    add_partials(partials, chunks.count, g.weights(), g.weights(), partials, false, *a.pool);
+  if (turned > 0) add_partials(partials, chunks.count, g.weights(), g.weights(), partials, false, *a.pool);
   for (int64_t o = 0, first = 0; o < outputs; ++o) {
     const int64_t rows = a.out_shape(int(o))[0];
     float* const d_w = a.out(int(o));

@@ -1,6 +1,6 @@
-// Depthwise convolutions at stride 1, and their weights' gradient, that read images of 8, 16 or 32 columns where
-// they lie: with no plane that has a border. A row is one or two vectors, and its windows are cut out of these
-// by shifts, so that no load crosses a cache line.
+// Depthwise convolutions at stride 1, and their weights' gradient, that read images of 8, 16 or 32 columns
+// where they lie: with no plane that has a border. A row is one or two vectors, and its windows are cut out
+// of these by shifts, so that no load crosses a cache line.
 #pragma once
 
 #include <type_traits>
@@ -55,8 +55,8 @@ LADARTS_INLINE Vec<L> shifted(Vec<L> a, Vec<L> b, Vec<L> c, std::index_sequence<
   }
 }
 
-// f(row, vector of the row, column of the kernel, window) for the rows that R rows of results see, from x's row
-// on, top to bottom; the image begins (ends) with these where top (bottom).
+// f(row, vector of the row, column of the kernel, window) for the rows that R rows of results see, from x's
+// row on, top to bottom; the image begins (ends) with these where top (bottom).
 template <int L, int V, int K, int D, int R, bool top, bool bottom, class Pixels, class F>
 LADARTS_INLINE void for_windows(const float* x, Pixels pixels, F&& f) {
   constexpr int reach = D * (K - 1) / 2;
@@ -78,8 +78,8 @@ LADARTS_INLINE void for_windows(const float* x, Pixels pixels, F&& f) {
   });
 }
 
-// R rows of y, of V * L floats each. The order of a pixel's sum does not depend on R. `turned`: w rotated by half
-// a turn.
+// R rows of y, of V * L floats each. The order of a pixel's sum does not depend on R. `turned`: w rotated by
+// half a turn.
 template <int L, int V, int K, int D, int R, bool turned, bool add, bool top, bool bottom, class Pixels>
 __attribute__((noinline)) void direct_rows(const float* x, Pixels pixels, const float* w, float* y) {
   constexpr int reach = D * (K - 1) / 2;
@@ -137,8 +137,8 @@ void direct_plane(DirectImage image, Pixels pixels, const float* w, float* y, Fe
   }
 }
 
-// d_u is the convolution of h by w, turned, and d = d_u where u > 0, u = pixels.of(x): d_x (+)= scale * d; the
-// sums of d * x and of d, lane by lane, are added to sums[0] and sums[1]. R rows of d_x, from x's on.
+// d_u is the convolution of h by w, turned, and d = d_u where u > 0, u = pixels.of(x): d_x (+)= scale * d;
+// the sums of d * x and of d, lane by lane, are added to sums[0] and sums[1]. R rows of d_x, from x's on.
 template <int L, int V, int K, int D, int R, bool add, bool top, bool bottom, class Pixels>
 __attribute__((noinline)) void direct_gradient_rows(const float* h, const float* w, const float* x,
                                                     Pixels pixels, float scale, float* d_x, Vec<L>* sums) {
@@ -184,13 +184,14 @@ void direct_gradient_plane(DirectImage h, const float* w, const float* x, Pixels
 template <int L, int V, int K, int D, int R, bool top, bool bottom, class Pixels>
 LADARTS_INLINE void direct_weight_rows(const float* x, Pixels pixels, const float* g, Vec<L> (&sum)[K * K]) {
   constexpr int reach = D * (K - 1) / 2;
-  for_windows<L, V, K, D, R, top, bottom>(
-      x, pixels, [&](int row, int k, int q, Vec<L> window) LADARTS_INLINE_LAMBDA {
-        unrolled<K>([&](int p) LADARTS_INLINE_LAMBDA {
-          const int from = row + reach - p * D;
-          if (from >= 0 && from < R) sum[p * K + q] += window * load<L>(g + (from * V + k) * L);
-        });
-      });
+  for_windows<L, V, K, D, R, top, bottom>(x, pixels,
+                                          [&](int row, int k, int q, Vec<L> window) LADARTS_INLINE_LAMBDA {
+                                            unrolled<K>([&](int p) LADARTS_INLINE_LAMBDA {
+                                              const int from = row + reach - p * D;
+                                              if (from >= 0 && from < R)
+                                                sum[p * K + q] += window * load<L>(g + (from * V + k) * L);
+                                            });
+                                          });
 }
 
 // d_w[p][q] += sum over i, j of g[i][j] * x[i + p*D][j + q*D], g (height, V * L), whole groups of rows.

@@ -102,7 +102,7 @@ struct GemmTile {
   const float* mask;  // laid out as c: results where it is <= 0 become 0; or null
   // Laid out as c: added to the results; c itself to accumulate; or null.
   const float* addend;
-  bool far = false;  // c and what is laid out as it are not in the cache yet: asked for a block ahead
+  bool far = false;    // c and what is laid out as it are not in the cache yet: asked for a block ahead
   bool a_far = false;  // the same of a, where a_k is 1
   RowsAhead ahead;
   const float* const* lines = nullptr;  // to ask for, `lines_each` at each step of the sum
@@ -138,8 +138,8 @@ struct CopiedRows {
   }
 };
 
-// acc += the products of steps [k0, k1) of the sum. relu_a: max(a, 0) in place of a, which costs nothing where
-// other units than those of multiply-adds compare (Zen 5).
+// acc += the products of steps [k0, k1) of the sum. relu_a: max(a, 0) in place of a, which costs nothing
+// where other units than those of multiply-adds compare (Zen 5).
 template <int MR, int NV, bool relu_a, class Rows>
 __attribute__((always_inline)) inline void gemm_steps(const GemmTile& t, int64_t k0, int64_t k1, Rows rows,
                                                       Vec<kLanes> (&acc)[MR][NV]) {
@@ -202,8 +202,8 @@ __attribute__((noinline)) void copying_gemm_tile(const GemmTile& t) {
     run = s.planes.run(s.first + k, t.k - k);
     const float* from = s.planes.plane(s.image, s.first + k, s.row) + s.at;
     gemm_steps<MR, NV, false>(
-        t, k, k + run,
-        CopiedRows<NV, relu_b>{from, s.row, const_cast<float*>(t.b) + k * t.b_row, t.b_row}, acc);
+        t, k, k + run, CopiedRows<NV, relu_b>{from, s.row, const_cast<float*>(t.b) + k * t.b_row, t.b_row},
+        acc);
   }
   gemm_finish<MR, NV>(t, acc);
 }

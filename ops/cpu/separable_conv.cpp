@@ -1,7 +1,7 @@
 // Inference of separable convolutions. A task is a band of rows of one image: its channels are convolved to
 // tiles, read where they lie or, a few at a time, copied to scratch with ReLU and a border of zeros; then one
-// matrix product over the tiles of all channels writes y. Consecutive ops give the same band to the same thread
-// (core/thread_pool.h), so that what it reads lies in its cache.
+// matrix product over the tiles of all channels writes y. Consecutive ops give the same band to the same
+// thread (core/thread_pool.h), so that what it reads lies in its cache.
 #include "ops/separable_conv.h"
 
 #include <algorithm>

@@ -8,8 +8,8 @@
 namespace ladarts {
 namespace {
 
-// d_x (+)= scale * d where d_x is wanted, d = d_u where u > 0, over whole vectors; the sums of d * x and d are
-// added to d_scale and d_shift.
+// d_x (+)= scale * d where d_x is wanted, d = d_u where u > 0, over whole vectors; the sums of d * x and d
+// are added to d_scale and d_shift.
 template <bool add, class Pixels>
 inline void finish_image(const float* x, Pixels u, int64_t floats, const float* d_u, float scale, float* d_x,
                          float* d_scale, float* d_shift) {
@@ -55,9 +55,8 @@ class DirectGradTiles {
       for (int c = 0; c < count; ++c) {
         const DirectImage h{planes.h + ptrdiff_t(c) * p.tile_stride, p.in_h};
         if (d_w)
-          with_pixels(c, [&](auto u) {
-            direct_weight_plane<l(), v(), k(), d()>(image(c), u, h.x, d_w + c * k * k);
-          });
+          with_pixels(
+              c, [&](auto u) { direct_weight_plane<l(), v(), k(), d()>(image(c), u, h.x, d_w + c * k * k); });
         if (mode == InputGradient::at_once && in.d_x)
           input_gradient<l(), v(), k(), d()>(h, taps<k()>(b, c), c, ahead);
         float* const to = d_u + ptrdiff_t(c) * p.tile_stride;

@@ -13,8 +13,8 @@
 namespace ladarts {
 namespace {
 
-// What depthwise_gradients() does about d_u: it is written or added to, for store() to turn it into d_x, or, of
-// an input's only branch, d_x is written at once.
+// What depthwise_gradients() does about d_u: it is written or added to, for store() to turn it into d_x, or,
+// of an input's only branch, d_x is written at once.
 enum class InputGradient { none, overwrite, add, at_once };
 
 struct GradBranch {
@@ -25,9 +25,9 @@ struct GradBranch {
 // An image of an input and what it receives.
 struct GradInput {
   const float* x;
-  float* d_x;           // null: not wanted
-  const float* affine;  // (2, channels); null: none
-  bool add;             // to d_x
+  float* d_x;                // null: not wanted
+  const float* affine;       // (2, channels); null: none
+  bool add;                  // to d_x
   float *d_scale, *d_shift;  // (channels): receive the sums of d * x and of d, d = d_u where u > 0
 };
 

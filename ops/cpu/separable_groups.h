@@ -17,8 +17,8 @@ struct ChannelGroup {
 // Where branches share an input all of its channels are one group, as gradients of u are summed over
 // branches. Else groups are small, so that from u to its gradient all of their tiles stay in the nearer
 // caches: two blocks, or as many channels as a tile of products has columns. Channels that fill no block come
-// last; with long rows they would cost more than blocks save, and none is blocked. Nor is any where images are
-// read `directly`; their tiles of few pixels, transposed for the products, are one group.
+// last; with long rows they would cost more than blocks save, and none is blocked. Nor is any where images
+// are read `directly`; their tiles of few pixels, transposed for the products, are one group.
 class ChannelGroups {
  public:
   ChannelGroups(const SeparablePlan& p, bool shared, bool directly)

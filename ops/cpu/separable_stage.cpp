@@ -1,6 +1,7 @@
-// Forward pass of separable stages. A task is one input and one chunk of the batch: each image is read where it
-// lies (ops/cpu/depthwise_direct.h), or its padded, rectified planes are built once and serve every branch. A tile of the CIFAR supernet is 16 to
-// 32 KiB, so all but the reading of x and the writing of y stays in the first two caches.
+// Forward pass of separable stages. A task is one input and one chunk of the batch: each image is read where
+// it lies (ops/cpu/depthwise_direct.h), or its padded, rectified planes are built once and serve every
+// branch. A tile of the CIFAR supernet is 16 to 32 KiB, so all but the reading of x and the writing of y
+// stays in the first two caches.
 #include "ops/separable_stage.h"
 
 #include <algorithm>
@@ -20,9 +21,9 @@ struct Scratch {
   const float* x;       // an image,
   const float* affine;  // (2, channels) of it, or null,
   float* planes;        // and u of it, padded, unless it is read directly
-  float* t;        // tiles of the depthwise result
-  float* t_block;  // the same of a block of channels
-  float* y_tile;   // tiles of y, where its rows are no whole vectors
+  float* t;             // tiles of the depthwise result
+  float* t_block;       // the same of a block of channels
+  float* y_tile;        // tiles of y, where its rows are no whole vectors
   float* moments;
 };
 
@@ -70,8 +71,8 @@ void depthwise_of_planes(const SeparablePlan& p, SeparableStage::Branch b, const
                          FetchAhead& ahead) {
   for (int c = 0; c < p.c; ++c)
     depthwise_plane(b.kernel, b.dilation, p.stride, {s.planes + ptrdiff_t(c) * p.plane, p.pitch, p.half},
-                    w + c * b.kernel * b.kernel, s.t + ptrdiff_t(c) * p.tile_stride, p.width, p.out_h, p.width,
-                    ahead);
+                    w + c * b.kernel * b.kernel, s.t + ptrdiff_t(c) * p.tile_stride, p.width, p.out_h,
+                    p.width, ahead);
 }
 
 // One branch of one image; `moments`: two of each output.

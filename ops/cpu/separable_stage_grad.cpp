@@ -150,7 +150,7 @@ void run_group(const Context& k, int64_t begin, TaskImage i, Tiles tiles, FetchA
   const SeparableStageGrad::Input& in = k.op.inputs[size_t(i.input)];
   const bool wants_u = in.x_out >= 0 || in.affine_out >= 0;
   const bool at_once = Tiles::kAtOnce && in.x_out >= 0 && int(op.branches.size()) == op.n_inputs;
-  InputGradient d_u = !wants_u   ? InputGradient::none
+  InputGradient d_u = !wants_u  ? InputGradient::none
                       : at_once ? InputGradient::at_once
                                 : InputGradient::overwrite;
   const GradInput to = input_gradient(k, i.input, i.n, affine_sums);

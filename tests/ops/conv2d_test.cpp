@@ -78,31 +78,31 @@ void check_joint(JointCase j, bool relu_input, bool with_bias) {
   const auto parts = size_t(j.parts), n = j.outputs.size();
   j.desc.relu_input = relu_input;
   auto read = [j](auto results) { return j.only < 0 ? results : decltype(results){results[size_t(j.only)]}; };
-  OpCase c{.name = fmt::format("{} parts {} to {} channels, kernel {} relu {} bias {} only {}", parts,
-                               j.x.str(), fmt::join(j.outputs, "+"), j.kernel, relu_input, with_bias, j.only),
-           .inputs = std::vector<OpInput>(parts, {.shape = j.x}),
-           .record =
-               [=](Graph& graph, const std::vector<Tensor>& in) {
-                 std::vector<ConvWeights> w;
-                 for (size_t i = 0; i < n; ++i)
-                   w.push_back({in[parts + i], with_bias ? in[parts + n + i] : Tensor()});
-                 const auto y = conv2d({in.begin(), in.begin() + j.parts}, w, j.desc);
-                 const Node& last = graph.nodes()[size_t(graph.value(y.back()).writers[0])];
-                 CHECK(last.outputs.size() == (j.one_op ? n : 1));
-                 CHECK(last.inputs.size() ==
-                       (j.one_op ? parts + n * (1 + size_t(with_bias)) : 2 + size_t(with_bias)));
-                 return read(y);
-               },
-           .oracle =
-               [=](const std::vector<Array>& in) {
-                 const Array joined = join_channels({in.begin(), in.begin() + j.parts});
-                 std::vector<Array> y;
-                 for (size_t i = 0; i < n; ++i)
-                   y.push_back(
-                       convolve(j.desc, joined, in[parts + i], with_bias ? &in[parts + n + i] : nullptr));
-                 return read(y);
-               },
-           .probes = 6};
+  OpCase c{
+      .name = fmt::format("{} parts {} to {} channels, kernel {} relu {} bias {} only {}", parts, j.x.str(),
+                          fmt::join(j.outputs, "+"), j.kernel, relu_input, with_bias, j.only),
+      .inputs = std::vector<OpInput>(parts, {.shape = j.x}),
+      .record =
+          [=](Graph& graph, const std::vector<Tensor>& in) {
+            std::vector<ConvWeights> w;
+            for (size_t i = 0; i < n; ++i)
+              w.push_back({in[parts + i], with_bias ? in[parts + n + i] : Tensor()});
+            const auto y = conv2d({in.begin(), in.begin() + j.parts}, w, j.desc);
+            const Node& last = graph.nodes()[size_t(graph.value(y.back()).writers[0])];
+            CHECK(last.outputs.size() == (j.one_op ? n : 1));
+            CHECK(last.inputs.size() ==
+                  (j.one_op ? parts + n * (1 + size_t(with_bias)) : 2 + size_t(with_bias)));
+            return read(y);
+          },
+      .oracle =
+          [=](const std::vector<Array>& in) {
+            const Array joined = join_channels({in.begin(), in.begin() + j.parts});
+            std::vector<Array> y;
+            for (size_t i = 0; i < n; ++i)
+              y.push_back(convolve(j.desc, joined, in[parts + i], with_bias ? &in[parts + n + i] : nullptr));
+            return read(y);
+          },
+      .probes = 6};
   for (const int64_t o : j.outputs) c.inputs.push_back({.shape = {o, j.parts * j.x[1], j.kernel, j.kernel}});
   for (const int64_t o : j.outputs)
     if (with_bias) c.inputs.push_back({.shape = {o}});
@@ -285,9 +285,7 @@ TEST_CASE("conv2d: shapes that do not fit are refused with the remedy", "[ops][c
                conv2d(std::vector<Tensor>{}, leaf({4, 6, 1, 1}));
              }),
              ContainsSubstring("at least one part"));
-  CHECK_THAT(message([&] {
-               conv2d({x}, std::vector<ConvWeights>{});
-             }),
+  CHECK_THAT(message([&] { conv2d({x}, std::vector<ConvWeights>{}); }),
              ContainsSubstring("there must be a weight"));
   CHECK_THAT(message([&] {
                conv2d({x}, std::vector<ConvWeights>{{leaf({4, 3, 1, 1}), {}}, {leaf({4, 5, 1, 1}), {}}});

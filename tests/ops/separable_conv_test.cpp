@@ -72,6 +72,12 @@ TEST_CASE("separable_conv: every kernel, stride and dilation matches the double 
 
 TEST_CASE("separable_conv: shapes of the published networks and small ones", "[ops][separable_conv]") {
   check_case({{1, 36, 32, 32}, 36, 3, 1, 1, true});
+  for (int kernel : {3, 5})
+    for (int dilation : {1, 2}) {
+      check_case({{1, 3, 8, 8}, 2, kernel, dilation, 1, false});
+      check_case({{2, 2, 24, 32}, 3, kernel, dilation, 1, false});
+      check_case({{1, 2, 8, 16}, 3, kernel, dilation, 1, false});  // fewer rows than are read where they lie
+    }
   check_case({{3, 18, 8, 8}, 18, 5, 2, 1, true});
   check_case({{1, 12, 32, 32}, 24, 5, 1, 2, false});
   check_case({{2, 1, 1, 1}, 1, 5, 2, 1, false});

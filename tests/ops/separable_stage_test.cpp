@@ -161,6 +161,35 @@ TEST_CASE("separable stage: channels in groups", "[ops][separable_stage]") {
   check(make({"two inputs", {2, 21, 6, 6}, 21, 1, true, 2, {{0, 3, 1, 4}, {1, 5, 1, 7}}}));
 }
 
+// Images of 16 and 32 columns and whole groups of eight rows, which CPUs with long vectors read where they
+// lie.
+TEST_CASE("separable stage: images without borders", "[ops][separable_stage]") {
+  if (emulated_device) return;  // as above
+  for (const int kernel : {3, 5})
+    for (const int dilation : {1, 2}) {
+      const std::vector<Branch> one{{0, kernel, dilation, 6}};
+      check(make({fmt::format("only branch, kernel {} dilation {}", kernel, dilation),
+                  {2, 5, 16, 16},
+                  5,
+                  1,
+                  kernel == 3,
+                  1,
+                  one}));
+      check(make({fmt::format("long rows, kernel {} dilation {}", kernel, dilation),
+                  {1, 3, 24, 32},
+                  3,
+                  1,
+                  dilation == 1,
+                  1,
+                  one}));
+    }
+  check(make({"shared input", {2, 3, 16, 32}, 3, 1, true, 1, kAll}));
+  check(make({"a block of channels", {2, 16, 16, 16}, 16, 1, false, 1, {{0, 5, 2, 4}, {0, 3, 1, 16}}}));
+  check(make({"a block of long rows", {1, 16, 16, 32}, 16, 1, true, 1, {{0, 3, 2, 5}}}));
+  check(make({"part of the channels", {2, 19, 16, 16}, 18, 1, true, 1, {{0, 3, 1, 4}}}));
+  check(make({"two inputs", {2, 7, 32, 16}, 7, 1, true, 2, {{0, 3, 1, 4}, {1, 5, 1, 7}}}));
+}
+
 // Blocks take sums of d * x from u = scale * x + shift, where the scale allows it. A channel more, of no
 // weight, and the same is computed by whole channels.
 TEST_CASE("separable stage: gradients of scales that are zero or small beside the shift",
