@@ -11,8 +11,7 @@ SourcePlanes source_of(const Conv2dGeometry& g, const float* x) {
   return {x, size32(g.c), size32(g.c), nullptr, g.relu_input};
 }
 
-// The convolutions of a joint op are launched one by one: x, read again by each, is what a small part of the
-// time goes to.
+// The convolutions of a joint op are launched one by one.
 void conv2d_forward(const Conv2d& op, const KernelArgs& a) {
   for (int i = 0; i < op.outputs; ++i) {
     const int weight = op.parts + i, bias_at = weight + op.outputs;
