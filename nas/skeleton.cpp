@@ -13,13 +13,14 @@ namespace {
 
 Tensor record_cifar_stem(Layers& layers, Tensor images, int channels) {
   const Graph::Scope scope(layers.graph(), "stem");
-  return layers.conv_norm("stem.conv", "stem.norm", images, channels, 3, {.padding = 1});
+  return layers.conv_norm("stem.conv", "stem.norm", images, channels, 3, {.padding = 1, .few_taps = true});
 }
 
 // Returns the first cell's two inputs, at 1/4 and 1/8 of the image's side.
 std::pair<Tensor, Tensor> record_imagenet_stems(Layers& layers, Tensor images, int channels) {
   const Graph::Scope scope(layers.graph(), "stem");
-  const Conv2dDesc first{.stride = 2, .padding = 1}, later{.stride = 2, .padding = 1, .relu_input = true};
+  const Conv2dDesc first{.stride = 2, .padding = 1, .few_taps = true},
+      later{.stride = 2, .padding = 1, .relu_input = true};
   Tensor x = layers.conv_norm("stem0.conv0", "stem0.norm0", images, channels / 2, 3, first);
   Tensor s0 = layers.conv_norm("stem0.conv1", "stem0.norm1", x, channels, 3, later);
   Tensor s1 = layers.conv_norm("stem1.conv", "stem1.norm", s0, channels, 3, later);

@@ -139,6 +139,11 @@ void Conv2d::backward(Backward& b) const {
   b.emit(Conv2dGradWeight(desc, int(trained.size())), for_weight, trained);
 }
 
+std::optional<Recomputation> Conv2d::recomputation() const {
+  if (!desc.few_taps || outputs > 1) return {};
+  return Recomputation{};
+}
+
 size_t Conv2d::workspace_bytes(const NodeShapes& s, int threads) const {
   const Conv2dGeometry g =
       conv2d_geometry(desc, s.inputs[0], s.inputs.subspan(size_t(parts), size_t(outputs)));

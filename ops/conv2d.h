@@ -16,6 +16,9 @@ struct Conv2dDesc {
   int dilation = 1;
   int groups = 1;           // == channels: depthwise
   bool relu_input = false;  // max(x, 0) as x is read, in forward and backward; saves ReLU's own pass
+  // So few taps that the result is computed again rather than kept, where memory is short
+  // (GradientOptions::recompute).
+  bool few_taps = false;
 };
 
 // x (N, C, H, W), w (O, C/groups, KH, KW), bias (O) or empty. Returns (N, O, OH, OW),
@@ -41,6 +44,7 @@ class Conv2d : public Op {  // (x in parts, w...[, bias...]) -> (y...)
   explicit Conv2d(Conv2dDesc d, int p = 1, int n = 1) : desc(d), parts(p), outputs(n) {}
   std::string_view name() const override { return "conv2d"; }
   void backward(Backward& b) const override;
+  std::optional<Recomputation> recomputation() const override;
   size_t workspace_bytes(const NodeShapes& s, int threads) const override;
   Cost cost(const NodeShapes& s) const override;
   Conv2dDesc desc;
