@@ -1,5 +1,7 @@
 #include "core/gradients.h"
 
+#include <utility>
+
 #include "core/error.h"
 
 namespace ladarts {
@@ -8,6 +10,7 @@ namespace ladarts {
 struct Pending {
   Tensor grad;            // null until the first contribution
   bool borrowed = false;  // grad is somebody else's value: copy before adding to it
+  std::vector<Backward::Late> late;
 };
 
 class GradientBuilder {
@@ -46,6 +49,7 @@ class GradientBuilder {
   }
 
   Graph& graph() { return graph_; }
+  const std::string& scope() const { return current_scope_; }
   const Node& node(int n) const { return graph_.nodes_[size_t(n)]; }
   bool needed(int value) const { return needed_[size_t(value)] != 0; }
   Pending& pending(int value) { return pending_[size_t(value)]; }
@@ -170,7 +174,16 @@ class GradientBuilder {
     }
   }
 
+  void record_late(int value) {
+    for (Backward::Late& l : std::exchange(pending(value).late, {})) {
+      current_scope_ = std::move(l.scope);
+      append(std::move(l.op), l.operands, {value}, {});
+    }
+  }
+
   void visit(int n) {
+    const std::vector<int> outputs = node(n).outputs;  // the node list grows
+    for (int out : outputs) record_late(out);
     bool reached = false, wanted = false;
     for (int out : node(n).outputs) reached = reached || (needed(out) && pending(out).grad);
     for (int in : node(n).inputs) wanted = wanted || needed(in);
@@ -182,6 +195,7 @@ class GradientBuilder {
   }
 
   Tensor finish(int value) {
+    record_late(value);
     Pending& p = pending(value);
     current_scope_ = "backward";
     if (into_[size_t(value)]) {  // nothing owned was written there yet
@@ -249,6 +263,15 @@ std::vector<Tensor> Backward::emit(std::shared_ptr<const Op> op, const std::vect
     targets.push_back(input(i).id());
   }
   return builder_.append(std::move(op), operands, targets, extra);
+}
+
+void Backward::emit_late(int i, std::shared_ptr<const Op> op, const std::vector<Tensor>& operands) {
+  LADARTS_CHECK(needs(i));
+  builder_.pending(input(i).id()).late.push_back({std::move(op), operands, builder_.scope()});
+}
+
+std::vector<Backward::Late> Backward::take_late(int i) {
+  return std::exchange(builder_.pending(input(i).id()).late, {});
 }
 
 void Backward::pass(int i, Tensor t) {

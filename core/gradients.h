@@ -38,6 +38,18 @@ class Backward {
   // as long as they hold the same number of elements.
   void pass(int input, Tensor t);
 
+  // A contribution to the gradient of forward input i that can wait: `op`, whose one output it is. Recorded
+  // when every reader of that input has been asked, unless one of them takes it over.
+  struct Late {
+    std::shared_ptr<const Op> op;
+    std::vector<Tensor> operands;
+    std::string scope;
+  };
+  void emit_late(int input, std::shared_ptr<const Op> op, const std::vector<Tensor>& operands);
+  // What waits for the gradient of forward input i. The caller adds it to what it emits for that input; it
+  // waits no longer.
+  std::vector<Late> take_late(int input);
+
   Graph& graph() const;
 
  private:

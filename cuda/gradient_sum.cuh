@@ -46,9 +46,9 @@ inline std::vector<GradientTermOperand> term_operands(const GradientSum& sum, co
   return terms;
 }
 
-// to (images, channels, pixels) = the sum of the terms.
+// to (images, channels, pixels) (+)= the sum of the terms.
 inline void sum_terms(const std::vector<GradientTermOperand>& terms, int64_t images, int64_t channels,
-                      int64_t pixels, float* to, void* stream) {
+                      int64_t pixels, float* to, bool add, void* stream) {
   size_t first = 0;
   do {
     SummedTerms sum{};
@@ -56,7 +56,7 @@ inline void sum_terms(const std::vector<GradientTermOperand>& terms, int64_t ima
     sum.pixels = size32(pixels);
     for (; sum.terms < kGradientTerms && first + size_t(sum.terms) < terms.size(); ++sum.terms)
       sum.term[sum.terms] = terms[first + size_t(sum.terms)];
-    elementwise(sum, to, size32(images * channels * pixels), first > 0, stream);
+    elementwise(sum, to, size32(images * channels * pixels), add || first > 0, stream);
     first += kGradientTerms;
   } while (first < terms.size());
 }
@@ -65,7 +65,7 @@ inline void sum_terms(const std::vector<GradientTermOperand>& terms, int64_t ima
 inline const float* gathered(const GradientSum& sum, const KernelArgs& a, int64_t images, int64_t channels,
                              int64_t pixels, float* scratch) {
   if (sum.size() == 1 && sum[0].factors < 0) return a.in(sum[0].source);
-  sum_terms(term_operands(sum, a, channels), images, channels, pixels, scratch, a.stream);
+  sum_terms(term_operands(sum, a, channels), images, channels, pixels, scratch, false, a.stream);
   return scratch;
 }
 

@@ -207,10 +207,9 @@ struct SourceGradient {
     const uint32_t i = uint32_t(at), p = i % pixels, ch = i / pixels % source_channels;
     const int64_t n = i / pixels / source_channels;
     const float w = edge_weights ? edge_weights[edge_at] : 1.f;
-    const uint32_t before = groups == 1 ? channels : bypass_begin;
     uint32_t from = ch * groups;
     float factor = branch_at >= 0 ? w * branch_weights[branch_at] : 0.f;
-    if (ch >= before) {
+    if (ch >= bypass_begin) {
       const uint32_t k = ch - bypass_begin;
       from = k % channels * groups + 1 + k / channels;
       factor = w;

@@ -9,7 +9,7 @@ namespace {
 
 void norm_sum(const NormSum& op, const KernelArgs& a) {
   const Shape& s = a.out_shape(0);
-  sum_terms(term_operands(op.terms, a, s[1]), s[0], s[1], s[2] * s[3], a.out(0), a.stream);
+  sum_terms(term_operands(op.terms, a, s[1]), s[0], s[1], s[2] * s[3], a.out(0), false, a.stream);
 }
 
 // Of d_out * y and d_out.

@@ -1,5 +1,7 @@
 #include "cuda/pool2d.cuh"
 
+#include <algorithm>
+
 #include "cuda/gradient_sum.cuh"
 #include "cuda/kernel.h"
 #include "ops/pool2d.h"
@@ -14,51 +16,50 @@ PoolWindow window_of(const Pool2dDesc& d, const Shape& x, const Shape& y) {
           uint32_t(x[1])};
 }
 
-// Of the gradient of a pooled y with the sides of `y`.
-int64_t pooled_elements(const PoolWindow& w, const Shape& y) {
-  return y[0] * w.channels * y[2] * y[3];
-}
-
 void pool(const Pool2d& op, const KernelArgs& a) {
   const PoolWindow w = window_of(op.desc, a.in_shape(0), a.out_shape(0));
   const int64_t n = a.out_shape(0).elements();
-  if (op.kind == PoolKind::max)
-    elementwise(MaxPooled{w, a.in(0)}, a.out(0), n, false, a.stream);
-  else
-    elementwise(AveragePooled{w, a.in(0)}, a.out(0), n, false, a.stream);
+  const bool max = op.kind != PoolKind::average;
+  if (max) elementwise(MaxPooled{w, a.in(0)}, a.out(0), n, false, a.stream);
+  if (op.kind != PoolKind::max)
+    elementwise(AveragePooled{w, a.in(0)}, a.out(max ? 1 : 0), n, false, a.stream);
 }
 
-// Scratch: the gradient of y where it is a sum, then the index of each maximum.
+// Scratch: a gradient that is a sum, then the index of each maximum.
 size_t gradient_bytes(const GradientSum& d_y, int64_t elements) {
-  return d_y.size() == 1 && d_y[0].factors < 0 ? 0 : (size_t(elements) * sizeof(float) + 63) / 64 * 64;
+  return d_y.empty() || (d_y.size() == 1 && d_y[0].factors < 0)
+             ? 0
+             : (size_t(elements) * sizeof(float) + 63) / 64 * 64;
+}
+size_t gathered_bytes(const Pool2dGrad& op, int64_t elements) {
+  return std::max(gradient_bytes(op.d_max, elements), gradient_bytes(op.d_average, elements));
 }
 
-void max_pool_grad(const MaxPool2dGrad& op, const KernelArgs& a) {
-  const Shape &x = a.in_shape(0), &y = a.in_shape(op.d_y[0].source);
+// Its parts one after the other; each adds to what is there.
+void pool_grad(const Pool2dGrad& op, const KernelArgs& a) {
+  const Shape &x = a.out_shape(0), y = op.pooled(x);
   const PoolWindow w = window_of(op.desc, x, y);
-  const int64_t n = pooled_elements(w, y);
-  const float* d_y =
-      gathered(op.d_y, a, x[0], w.channels, y[2] * y[3], reinterpret_cast<float*>(a.workspace));
-  int* const index = reinterpret_cast<int*>(a.workspace + gradient_bytes(op.d_y, n));
-  for_each(MaximumIndex{w, a.in(0), index}, n, a.stream);
-  elementwise(MaxPooledGrad{w, d_y, index}, a.out(0), x.elements(), a.accumulate(0), a.stream);
+  float* const scratch = reinterpret_cast<float*>(a.workspace);
+  bool add = a.accumulate(0);
+  if (!op.late.empty()) {
+    sum_terms(term_operands(op.late, a, x[1]), x[0], x[1], x[2] * x[3], a.out(0), add, a.stream);
+    add = true;
+  }
+  if (!op.d_max.empty()) {
+    const float* d_y = gathered(op.d_max, a, y[0], y[1], y[2] * y[3], scratch);
+    int* const index = reinterpret_cast<int*>(a.workspace + gathered_bytes(op, y.elements()));
+    for_each(MaximumIndex{w, a.in(op.x), index}, y.elements(), a.stream);
+    elementwise(MaxPooledGrad{w, d_y, index}, a.out(0), x.elements(), add, a.stream);
+    add = true;
+  }
+  if (!op.d_average.empty()) {
+    const float* d_y = gathered(op.d_average, a, y[0], y[1], y[2] * y[3], scratch);
+    elementwise(AveragePooledGrad{w, d_y}, a.out(0), x.elements(), add, a.stream);
+  }
 }
-size_t max_pool_grad_workspace(const MaxPool2dGrad& op, const NodeShapes& s) {
-  const Shape &x = s.inputs[0], &y = s.inputs[size_t(op.d_y[0].source)];
-  const int64_t n = pooled_elements(window_of(op.desc, x, y), y);
-  return gradient_bytes(op.d_y, n) + size_t(n) * sizeof(int);
-}
-
-void avg_pool_grad(const AvgPool2dGrad& op, const KernelArgs& a) {
-  const Shape &x = a.out_shape(0), &y = a.in_shape(op.d_y[0].source);
-  const PoolWindow w = window_of(op.desc, x, y);
-  const float* d_y =
-      gathered(op.d_y, a, x[0], w.channels, y[2] * y[3], reinterpret_cast<float*>(a.workspace));
-  elementwise(AveragePooledGrad{w, d_y}, a.out(0), x.elements(), a.accumulate(0), a.stream);
-}
-size_t avg_pool_grad_workspace(const AvgPool2dGrad& op, const NodeShapes& s) {
-  const Shape &x = s.outputs[0], &y = s.inputs[size_t(op.d_y[0].source)];
-  return gradient_bytes(op.d_y, pooled_elements(window_of(op.desc, x, y), y));
+size_t pool_grad_workspace(const Pool2dGrad& op, const NodeShapes& s) {
+  const int64_t n = op.pooled(s.outputs[0]).elements();
+  return gathered_bytes(op, n) + (op.d_max.empty() ? 0 : size_t(n) * sizeof(int));
 }
 
 void global_pool(const GlobalAvgPool&, const KernelArgs& a) {
@@ -76,8 +77,7 @@ void global_pool_grad(const GlobalAvgPoolGrad&, const KernelArgs& a) {
 }
 
 LADARTS_CUDA_KERNEL(Pool2d, pool)
-LADARTS_CUDA_KERNEL(MaxPool2dGrad, max_pool_grad, max_pool_grad_workspace)
-LADARTS_CUDA_KERNEL(AvgPool2dGrad, avg_pool_grad, avg_pool_grad_workspace)
+LADARTS_CUDA_KERNEL(Pool2dGrad, pool_grad, pool_grad_workspace)
 LADARTS_CUDA_KERNEL(GlobalAvgPool, global_pool)
 LADARTS_CUDA_KERNEL(GlobalAvgPoolGrad, global_pool_grad)
 

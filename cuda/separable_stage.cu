@@ -139,7 +139,7 @@ void output_gradient(const SeparableStageGrad& op, const KernelArgs& a, int bran
            channels, a.stream);
   std::vector<GradientTermOperand> terms = term_operands(b.d_y, a, channels);
   terms.push_back({a.in(y), scratch.coefficients, scratch.coefficients + channels, size32(channels), 1});
-  sum_terms(terms, g.pointwise.n, channels, pixels, scratch.d_y, a.stream);
+  sum_terms(terms, g.pointwise.n, channels, pixels, scratch.d_y, false, a.stream);
 }
 
 // Weight gradients of a branch; adds to, or with `first` overwrites, d_u of its input.

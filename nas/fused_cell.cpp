@@ -61,6 +61,7 @@ class FusedCell {
     Tensor head = x, bypass;
     if (part < channels && stride == 2)
       bypass = max_pool2d(slice_channels(x, part, channels - part), {.kernel = 2, .stride = 2, .padding = 0});
+    pools_ = {};
     std::vector<SeparableBranch> branches;
     std::vector<Candidate> candidates;
     for (int column = 0; column < int(space_.primitives.size()); ++column) {
@@ -100,8 +101,24 @@ class FusedCell {
   DeferredNorm pool(const Primitive& p, Tensor x, int channels, int stride) {
     const Pool2dDesc desc{
         .kernel = p.kernel, .stride = stride, .padding = (p.kernel - 1) / 2, .channels = channels};
-    Tensor y = p.kind == PrimitiveKind::max_pool ? max_pool2d(x, desc) : avg_pool2d(x, desc);
+    const bool max = p.kind == PrimitiveKind::max_pool;
+    Tensor y;
+    if (has_primitive(PrimitiveKind::max_pool, p.kernel) &&
+        has_primitive(PrimitiveKind::avg_pool, p.kernel)) {
+      if (!pools_.max) pools_ = max_avg_pool2d(x, desc);
+      y = max ? pools_.max : pools_.average;
+    } else {
+      y = max ? max_pool2d(x, desc) : avg_pool2d(x, desc);
+    }
     return darts_ ? defer_norm(y, kNormEps) : DeferredNorm{y, {}};
+  }
+
+  bool has_primitive(PrimitiveKind kind, int kernel) const {
+    for (const std::string& name : space_.primitives) {
+      const Primitive& p = find_primitive(name);
+      if (p.kind == kind && p.kernel == kernel) return true;
+    }
+    return false;
   }
 
   void record_separable(Tensor x, const std::vector<SeparableBranch>& branches,
@@ -151,6 +168,7 @@ class FusedCell {
   bool darts_;
   Layers layers_;
   std::vector<MixtureEdge> edges_;
+  MaxAndAverage pools_;  // of the state at hand, once recorded
 };
 
 // A mixture takes its shape from a term; identities and nothing else have none.

@@ -78,8 +78,10 @@ Tensor mixture(const std::vector<MixtureEdge>& edges, Tensor branch_weights, Ten
       edge.terms.push_back({y, t.value.affine ? append(t.value.affine) : -1, t.column});
     }
     check_source(e, term, desc.groups, branch_weights.dim(1));
-    edge.identity_column = e.identity_column;
-    if (e.source) {
+    if (e.source && desc.groups == 1 && e.identity_column >= 0) {
+      edge.terms.push_back({append(e.source), -1, e.identity_column, true});
+    } else if (e.source && desc.groups > 1) {
+      edge.identity_column = e.identity_column;
       edge.source = append(e.source);
       edge.bypass_begin = e.source.dim(1) == term[1] * desc.groups ? int(term[1]) : 0;
     }
@@ -121,8 +123,14 @@ void Mixture::backward(Backward& b) const {
   int row = 0;
   for (const Edge& e : edges)
     for (const Term& t : e.terms) {
-      if (b.needs(t.y)) b.emit(ScaledChannels(row, groups), {d_out, factors}, {t.y});
-      ++row;
+      const int term = row++;
+      if (!b.needs(t.y)) continue;
+      // Nodes and pools share a source: who writes to its gradient anyway may add this in passing.
+      if (t.identity) {
+        b.emit_late(t.y, std::make_shared<ScaledChannels>(term, groups), {d_out, factors});
+      } else {
+        b.emit(ScaledChannels(term, groups), {d_out, factors}, {t.y});
+      }
     }
 }
 

@@ -37,12 +37,13 @@ class Mixture : public Op {
  public:
   struct Term {
     int y, affine, column;  // operands; affine -1: none
+    bool identity = false;  // y is the source of the edge
   };
   struct Edge {
     std::vector<Term> terms;
     int source = -1;  // operand; -1: none
     int bypass_begin = 0;
-    int identity_column = -1;
+    int identity_column = -1;  // with one group an identity is a term
   };
   std::string_view name() const override { return "mixture"; }
   void backward(Backward& b) const override;

@@ -17,7 +17,11 @@ struct Pool2dDesc {
 Tensor max_pool2d(Tensor x,
                   Pool2dDesc desc = {});  // the gradient goes to the first maximum in row-major order
 Tensor avg_pool2d(Tensor x, Pool2dDesc desc = {});  // padding is not counted
-Tensor global_avg_pool(Tensor x);                   // (N, C, H, W) -> (N, C)
+struct MaxAndAverage {
+  Tensor max, average;
+};
+MaxAndAverage max_avg_pool2d(Tensor x, Pool2dDesc desc = {});  // both in one pass over x
+Tensor global_avg_pool(Tensor x);                              // (N, C, H, W) -> (N, C)
 
 // Scratch of one CPU thread: a row, `planes` planes, as high as the larger of x and y, of rows that have room
 // for an image row, its padding and a window beyond each end, and one plane of y without any.
@@ -35,40 +39,36 @@ struct Pool2dScratch {
   int64_t row_floats, plane_floats, gradient_floats, thread_floats;
 };
 
-enum class PoolKind : uint8_t { max, average };
+enum class PoolKind : uint8_t { max, average, both };
 
-class Pool2d : public Op {  // (x) -> (y)
+class Pool2d : public Op {  // (x) -> (y), or (maxima, averages)
  public:
   Pool2d(PoolKind k, Pool2dDesc d) : kind(k), desc(d) {}
   std::string_view name() const override;
   void backward(Backward& b) const override;
-  std::optional<Recomputation> recomputation() const override { return Recomputation{}; }
+  std::optional<Recomputation> recomputation() const override;
   size_t workspace_bytes(const NodeShapes& s, int threads) const override;
   Cost cost(const NodeShapes& s) const override;
   PoolKind kind;
   Pool2dDesc desc;
 };
 
-// (x, what d_y names...) -> (d_x); finds the maxima again, so nothing is kept for it.
-class MaxPool2dGrad : public Op {
+// (what the sums name...) -> (d_x), of pools of either kind or of both. x is read for maxima alone, which are
+// found again, so nothing is kept for them. `late`, of all channels of x, is added to d_x as it is written.
+class Pool2dGrad : public Op {
  public:
-  MaxPool2dGrad(Pool2dDesc d, GradientSum g) : desc(d), d_y(std::move(g)) {}
-  std::string_view name() const override { return "max_pool2d_grad"; }
+  std::string_view name() const override;
   size_t workspace_bytes(const NodeShapes& s, int threads) const override;
   bool can_accumulate(int) const override { return true; }
-  Pool2dDesc desc;
-  GradientSum d_y;
-};
+  Cost cost(const NodeShapes& s) const override;
+  // Of y: (N, c, H', W'), in the shapes of this op.
+  Shape pooled(const Shape& x) const;
 
-// (what d_y names...) -> (d_x)
-class AvgPool2dGrad : public Op {
- public:
-  AvgPool2dGrad(Pool2dDesc d, GradientSum g) : desc(d), d_y(std::move(g)) {}
-  std::string_view name() const override { return "avg_pool2d_grad"; }
-  size_t workspace_bytes(const NodeShapes& s, int threads) const override;
-  bool can_accumulate(int) const override { return true; }
   Pool2dDesc desc;
-  GradientSum d_y;
+  int x = -1;                      // operand; -1: neither maxima nor y_average
+  int y_max = -1, y_average = -1;  // operands that are what the pool wrote; -1: not named by a sum
+  GradientSum d_max, d_average;
+  GradientSum late;
 };
 
 class GlobalAvgPool : public Op {  // (x) -> (N, C)

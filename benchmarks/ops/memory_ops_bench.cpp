@@ -59,9 +59,29 @@ void measure_pooling(Bench& b, const std::string& at, Shape x) {
     const std::string tail = fmt::format(" 3x3 s{} {}", stride, at);
     b.measure("max_pool2d" + tail, std::make_shared<Pool2d>(PoolKind::max, d), {x}, {y});
     b.measure("avg_pool2d" + tail, std::make_shared<Pool2d>(PoolKind::average, d), {x}, {y});
-    b.measure("max_pool2d backward" + tail, std::make_shared<MaxPool2dGrad>(d, GradientSum{{.source = 1}}),
-              {x, y}, {x});
-    b.measure("avg_pool2d backward" + tail, std::make_shared<AvgPool2dGrad>(d, GradientSum{{}}), {y}, {x});
+    b.measure("max_avg_pool2d" + tail, std::make_shared<Pool2d>(PoolKind::both, d), {x}, {y, y});
+    auto backward = [&](const char* kind, std::vector<Shape> operands, GradientSum d_max,
+                        GradientSum d_average, GradientSum late) {
+      auto op = std::make_shared<Pool2dGrad>();
+      op->desc = d;
+      op->x = d_max.empty() ? -1 : 0;
+      op->d_max = std::move(d_max);
+      op->d_average = std::move(d_average);
+      op->late = std::move(late);
+      b.measure(fmt::format("{} backward{}", kind, tail), op, operands, {x});
+    };
+    const GradientSum first{{.source = 1}}, only{{}};
+    backward("max_pool2d", {x, y}, first, {}, {});
+    backward("avg_pool2d", {y}, {}, only, {});
+    // As of a state that three nodes read: 3 factors each of maxima, averages and the state itself.
+    const Shape factors{9, x[1]};
+    auto sum = [](int kind) {
+      GradientSum s;
+      for (int node = 0; node < 3; ++node)
+        s.push_back({.source = 1 + node, .factors = 4, .row = 3 * kind + node});
+      return s;
+    };
+    backward("max_avg_pool2d", {x, y, y, y, factors}, sum(0), sum(1), stride == 1 ? sum(2) : GradientSum{});
   }
 }
 

@@ -68,15 +68,17 @@ std::string parameters_of(const Pool2dDesc& d) {
 }
 
 PreparedKernels prepare_pool(const Pool2d& op, const KernelNode& node) {
+  if (op.kind == PoolKind::both) return {};
   const Shape& y = node.shapes.outputs[0];
   return {parameters_of(op.desc),
           {std::make_shared<CudnnPoolingForward>(sizes_of(op.desc, node.shapes.inputs[0], y[2], y[3]),
                                                  op.kind, node.device)}};
 }
 
-PreparedKernels prepare_averages_grad(const AvgPool2dGrad& op, const KernelNode& node) {
-  if (op.d_y.size() != 1 || op.d_y[0].factors >= 0) return {};  // a sum of scaled channels
-  const Shape& y = node.shapes.inputs[size_t(op.d_y[0].source)];
+PreparedKernels prepare_averages_grad(const Pool2dGrad& op, const KernelNode& node) {
+  if (!op.d_max.empty() || !op.late.empty()) return {};
+  if (op.d_average.size() != 1 || op.d_average[0].factors >= 0) return {};  // a sum of scaled channels
+  const Shape& y = node.shapes.inputs[size_t(op.d_average[0].source)];
   return {parameters_of(op.desc),
           {std::make_shared<CudnnAveragesBackward>(sizes_of(op.desc, node.shapes.outputs[0], y[2], y[3]),
                                                    node.device)}};
@@ -93,8 +95,8 @@ PreparedKernels prepare_global_pool_grad(const GlobalAvgPoolGrad&, const KernelN
 }
 
 const PrepareRegistration<Pool2d, prepare_pool> pool_registered(cudnn_table(), {"max_pool2d", "avg_pool2d"});
-const PrepareRegistration<AvgPool2dGrad, prepare_averages_grad> averages_registered(cudnn_table(),
-                                                                                    {"avg_pool2d_grad"});
+const PrepareRegistration<Pool2dGrad, prepare_averages_grad> averages_registered(cudnn_table(),
+                                                                                 {"avg_pool2d_grad"});
 const PrepareRegistration<GlobalAvgPool, prepare_global_pool> global_registered(cudnn_table(),
                                                                                 {"global_avg_pool"});
 const PrepareRegistration<GlobalAvgPoolGrad, prepare_global_pool_grad> global_grad_registered(

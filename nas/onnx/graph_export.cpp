@@ -267,6 +267,7 @@ void Exporter::pool(const Pool2d& op, const ladarts::Node& node) {
   const Pool2dDesc& d = op.desc;
   require(d.channels == 0 || d.channels == shape_of(node.inputs[0])[1],
           "[onnx] [{}] of some channels cannot be exported", op.name());
+  require(op.kind != PoolKind::both, "[onnx] [{}] cannot be exported; record both pools", op.name());
   const int64_t pad = d.padding;
   std::vector<Attribute> attributes = window({d.kernel, d.kernel}, d.stride, {pad, pad, pad, pad});
   if (op.kind == PoolKind::average) attributes.push_back({"count_include_pad", int64_t{0}});

@@ -42,19 +42,6 @@ struct DirectImage {
   int height;
 };
 
-// Lanes `s` on from those of b, in the row that a, b and c are parts of.
-template <int L, int s, size_t... i>
-LADARTS_INLINE Vec<L> shifted(Vec<L> a, Vec<L> b, Vec<L> c, std::index_sequence<i...>) {
-  static_assert(s > -L && s < L);
-  if constexpr (s == 0) {
-    return b;
-  } else if constexpr (s < 0) {
-    return __builtin_shufflevector(a, b, int(i) + L + s...);
-  } else {
-    return __builtin_shufflevector(b, c, int(i) + s...);
-  }
-}
-
 // f(row, vector of the row, column of the kernel, window) for the rows that R rows of results see, from x's
 // row on, top to bottom; the image begins (ends) with these where top (bottom).
 template <int L, int V, int K, int D, int R, bool top, bool bottom, class Pixels, class F>

@@ -240,8 +240,7 @@ void source_gradients(const MixtureGrad& op, const KernelArgs& a, int64_t n, con
     float* d_x = a.out(out) + n * a.out_shape(out)[1] * pixels;
     const float identity =
         edge.identity_column >= 0 ? weight * branch_weight(f, a, e, edge.identity_column) : 0.f;
-    const int before = f.groups == 1 ? f.channels : edge.bypass_begin;  // channels that may be an identity
-    for (int j = 0; j < before; ++j)
+    for (int j = 0; j < edge.bypass_begin; ++j)
       if (identity != 0.f || !add)
         scale(d_out + int64_t(j) * f.groups * pixels, identity, d_x + j * pixels, pixels);
     for (int m = 0; m < f.channels * (f.groups - 1); ++m)

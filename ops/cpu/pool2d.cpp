@@ -7,10 +7,12 @@
 
 #include <cfloat>
 #include <type_traits>
+#include <utility>
 
 #include "ops/cpu/fetch_ahead.h"
 #include "ops/cpu/gradient_plane.h"
 #include "ops/cpu/parallel.h"
+#include "ops/cpu/pool2d_direct.h"
 #include "ops/cpu/pool2d_window.h"
 #include "ops/cpu/vector_sums.h"
 
@@ -85,33 +87,45 @@ void pool_plane(const W& w, const float* x, float* y, const float* __restrict in
   }
 }
 
-template <class Kind>
-void pool_images(const Pool2d& op, const KernelArgs& a) {
+// The same for images of 8, 16 and 32 columns.
+void pool_directly(const Pool2d& op, const KernelArgs& a) {
   const Shape &in = a.in_shape(0), &out = a.out_shape(0);
-  const Pool2dScratch scratch(in, out, op.desc, 1);
-  const float* x = a.in(0);
-  float* y = a.out(0);
+  const bool max = op.kind != PoolKind::average;
+  const int64_t pixels = in[2] * in[3];
+  with_pixel_row(in[3], [&](auto row) {
+    using Row = decltype(row);
+    for_images(a, in, out[1], [&](int64_t n, int64_t begin, int64_t end) {
+      for (int64_t c = begin; c < end; ++c) {
+        const float* x = a.in(0) + (n * in[1] + c) * pixels;
+        const int64_t to = (n * out[1] + c) * pixels;
+        if (max) direct_maxima<Row>(x, in[2], a.out(0) + to);
+        if (op.kind != PoolKind::max) direct_averages<Row>(x, in[2], a.out(max ? 1 : 0) + to);
+      }
+    });
+  });
+}
+
+void pool2d(const Pool2d& op, const KernelArgs& a) {
+  if (pools_directly(op.desc, a.in_shape(0))) return pool_directly(op, a);
+  const Shape &in = a.in_shape(0), &out = a.out_shape(0);
+  const bool max = op.kind != PoolKind::average, average = op.kind != PoolKind::max;
+  const Pool2dScratch scratch(in, out, op.desc, max && average ? 2 : 1);
+  const int64_t sums = scratch.row_floats + (max ? scratch.plane_floats : 0);  // in front of it: maxima
   with_window(op.desc, in, out, [&](const auto& w) {
     for_planes(
         a, in, out[1], scratch,
         [&](float* memory) {
           fill_inv_columns(w, memory);
-          fill_floats(memory + scratch.row_floats, scratch.plane_floats, Kind::neutral);
+          if (max) fill_floats(memory + scratch.row_floats, scratch.plane_floats, Max::neutral);
+          if (average) fill_floats(memory + sums, scratch.plane_floats, Sum::neutral);
         },
         [&](int64_t n, int64_t c, float* memory) {
-          pool_plane<Kind>(w, x + (n * in[1] + c) * w.height * w.width(),
-                           y + (n * out[1] + c) * w.out_height * w.out_width(), memory,
-                           memory + scratch.row_floats);
+          const float* x = a.in(0) + (n * in[1] + c) * w.height * w.width();
+          const int64_t to = (n * out[1] + c) * w.out_height * w.out_width();
+          if (max) pool_plane<Max>(w, x, a.out(0) + to, memory, memory + scratch.row_floats);
+          if (average) pool_plane<Sum>(w, x, a.out(max ? 1 : 0) + to, memory, memory + sums);
         });
   });
-}
-
-void pool2d(const Pool2d& op, const KernelArgs& a) {
-  if (op.kind == PoolKind::max) {
-    pool_images<Max>(op, a);
-  } else {
-    pool_images<Sum>(op, a);
-  }
 }
 
 // What takes part in the column step backward: all of a row of gradients, or those whose window column is k.
@@ -227,33 +241,6 @@ void clear_other_channels(const KernelArgs& a, int64_t n, int64_t channels) {
   const Shape& x = a.out_shape(0);
   const int64_t plane = x[2] * x[3];
   if (!a.accumulate(0)) fill_floats(a.out(0) + (n * x[1] + channels) * plane, (x[1] - channels) * plane, 0);
-}
-
-int64_t pooled_channels(Pool2dDesc d, const Shape& x) {
-  return d.channels ? d.channels : x[1];
-}
-
-void avg_pool2d_grad(const AvgPool2dGrad& op, const KernelArgs& a) {
-  const Shape &in = a.out_shape(0), &out = a.in_shape(op.d_y[0].source);  // of the forward op
-  const Pool2dScratch scratch(in, out, op.desc, 1);
-  const int64_t channels = pooled_channels(op.desc, in), pixels = out[2] * out[3];
-  float* d_x = a.out(0);
-  with_window(op.desc, in, out, [&](const auto& w) {
-    for_planes(
-        a, in, channels, scratch,
-        [&](float* memory) {
-          fill_inv_columns(w, memory);
-          fill_floats(memory + scratch.row_floats, scratch.plane_floats, 0);
-        },
-        [&](int64_t n, int64_t c, float* memory) {
-          const float* d_y = gradient_plane(op.d_y, a, n, c, channels, pixels, scratch.gradient(memory));
-          const int64_t floats = w.height * w.width();
-          float* const to = d_x + (n * in[1] + c) * floats;
-          prefetch(to + floats, floats);
-          avg_grad_plane(w, d_y, to, memory, memory + scratch.row_floats, a.accumulate(0));
-          if (c == 0) clear_other_channels(a, n, channels);
-        });
-  });
 }
 
 // Scratch planes of the backward pass of max pooling. The first maximum of a window in row-major order lies
@@ -383,34 +370,88 @@ void route_to_rows(const W& w, const float* d_y, const MaxGradPlanes& m) {
   }
 }
 
-void max_pool2d_grad(const MaxPool2dGrad& op, const KernelArgs& a) {
-  const Shape &in = a.in_shape(0), &out = a.in_shape(op.d_y[0].source);
-  const Pool2dScratch scratch(in, out, op.desc, 4);
-  const int64_t channels = pooled_channels(op.desc, in), pixels = out[2] * out[3];
-  const float* x = a.in(0);
-  float* d_x = a.out(0);
+// The same for images of 8, 16 and 32 columns and sums of few terms.
+void pool_grad_directly(const Pool2dGrad& op, const KernelArgs& a) {
+  const Shape& in = a.out_shape(0);
+  const int64_t channels = op.pooled(in)[1], pixels = in[2] * in[3];
+  with_pixel_row(in[3], [&](auto row) {
+    using Row = decltype(row);
+    for_images(a, in, channels, [&](int64_t n, int64_t begin, int64_t end) {
+      const DirectTerms d_max(op.d_max, op.y_max, a, n, channels, pixels);
+      const DirectTerms d_average(op.d_average, op.y_average, a, n, channels, pixels);
+      const DirectTerms late(op.late, -1, a, n, channels, pixels);
+      for (int64_t c = begin; c < end; ++c) {
+        const int64_t plane = (n * in[1] + c) * pixels;
+        // Averages of plain gradients do not depend on x.
+        const float* const x = op.x >= 0 ? a.in(op.x) + plane : nullptr;
+        float* const d_x = a.out(0) + plane;
+        if (x) prefetch(x + pixels, pixels);
+        prefetch(d_x + pixels, pixels);
+        bool add = a.accumulate(0);
+        if (!op.late.empty())
+          with_terms(late.planes(), std::exchange(add, true), [&](auto terms, auto adds) {
+            direct_sum<Row, terms(), adds()>(in[2], late.channel(c), d_x);
+          });
+        if (!op.d_max.empty())
+          with_terms(d_max.planes(), std::exchange(add, true), [&](auto terms, auto adds) {
+            direct_maxima_gradient<Row, terms(), adds()>(x, in[2], d_max.channel(c), d_x);
+          });
+        if (!op.d_average.empty())
+          with_terms(d_average.planes(), add, [&](auto terms, auto adds) {
+            direct_averages_gradient<Row, terms(), adds()>(x, in[2], d_average.channel(c), d_x);
+          });
+      }
+      if (begin == 0) clear_other_channels(a, n, channels);
+    });
+  });
+}
+
+bool grad_directly(const Pool2dGrad& op, const Shape& x) {
+  return pools_directly(op.desc, x) && DirectTerms::fit(op.d_max, op.y_max) &&
+         DirectTerms::fit(op.d_average, op.y_average) && DirectTerms::fit(op.late, -1) &&
+         (op.y_average < 0 || op.x >= 0);
+}
+
+void pool2d_grad(const Pool2dGrad& op, const KernelArgs& a) {
+  if (grad_directly(op, a.out_shape(0))) return pool_grad_directly(op, a);
+  const Shape in = a.out_shape(0), out = op.pooled(in);
+  const bool max = !op.d_max.empty(), average = !op.d_average.empty();
+  const Pool2dScratch scratch(in, out, op.desc, (max ? 4 : 0) + (average ? 1 : 0));
+  const int64_t pixels = out[2] * out[3], size = scratch.plane_floats;
+  const int64_t sums = scratch.row_floats + (max ? 4 * size : 0);
   with_window(op.desc, in, out, [&](const auto& w) {
-    auto planes = [&](float* memory) {
-      float* split = memory + scratch.row_floats;
-      const int64_t n = scratch.plane_floats;
-      return MaxGradPlanes{split, split + n + w.lead(), split + 2 * n + w.lead(), split + 3 * n + w.lead()};
-    };
     for_planes(
-        a, in, channels, scratch,
+        a, in, out[1], scratch,
         [&](float* memory) {
-          fill_floats(memory + scratch.row_floats, scratch.plane_floats, Max::neutral);
-          fill_floats(memory + scratch.row_floats + scratch.plane_floats, 3 * scratch.plane_floats, 0);
+          fill_inv_columns(w, memory);
+          if (max) fill_floats(memory + scratch.row_floats, size, Max::neutral);
+          if (max) fill_floats(memory + scratch.row_floats + size, 3 * size, 0);
+          if (average) fill_floats(memory + sums, size, 0);
         },
         [&](int64_t n, int64_t c, float* memory) {
-          const MaxGradPlanes m = planes(memory);
           const int64_t floats = w.height * w.width(), plane = (n * in[1] + c) * floats;
-          prefetch(x + plane + floats, floats);
-          prefetch(d_x + plane + floats, floats);
-          find_row_maxima(w, x + plane, m);
-          route_to_rows(w, gradient_plane(op.d_y, a, n, c, channels, pixels, scratch.gradient(memory)), m);
-          auto row = [&](int64_t r) { return Chosen{m.routed + r * w.row(), m.column + r * w.row()}; };
-          scatter_plane(w, row, d_x + plane, a.accumulate(0));
-          if (c == 0) clear_other_channels(a, n, channels);
+          float* const d_x = a.out(0) + plane;
+          prefetch(d_x + floats, floats);
+          bool add = a.accumulate(0);
+          if (!op.late.empty()) sum_gradient_plane(op.late, a, n, c, in[1], floats, d_x, add);
+          add = add || !op.late.empty();
+          if (max) {
+            prefetch(a.in(op.x) + plane + floats, floats);
+            float* const at = memory + scratch.row_floats;
+            const MaxGradPlanes m{at, at + size + w.lead(), at + 2 * size + w.lead(),
+                                  at + 3 * size + w.lead()};
+            find_row_maxima(w, a.in(op.x) + plane, m);
+            route_to_rows(w, gradient_plane(op.d_max, a, n, c, out[1], pixels, scratch.gradient(memory)), m);
+            auto row = [&](int64_t r) { return Chosen{m.routed + r * w.row(), m.column + r * w.row()}; };
+            scatter_plane(w, row, d_x, add);
+            add = true;
+          }
+          if (average) {
+            const float* d_y =
+                gradient_plane(op.d_average, a, n, c, out[1], pixels, scratch.gradient(memory));
+            avg_grad_plane(w, d_y, d_x, memory, memory + sums, add);
+          }
+          if (c == 0) clear_other_channels(a, n, out[1]);
         });
   });
 }
@@ -443,8 +484,7 @@ void global_avg_pool_grad(const GlobalAvgPoolGrad&, const KernelArgs& a) {
 }
 
 LADARTS_CPU_KERNEL(Pool2d, pool2d)
-LADARTS_CPU_KERNEL(MaxPool2dGrad, max_pool2d_grad)
-LADARTS_CPU_KERNEL(AvgPool2dGrad, avg_pool2d_grad)
+LADARTS_CPU_KERNEL(Pool2dGrad, pool2d_grad)
 LADARTS_CPU_KERNEL(GlobalAvgPool, global_avg_pool_kernel)
 LADARTS_CPU_KERNEL(GlobalAvgPoolGrad, global_avg_pool_grad)
 

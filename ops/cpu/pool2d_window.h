@@ -75,6 +75,18 @@ void with_window(Pool2dDesc d, const Shape& x, const Shape& y, F f) {
   f(PoolWindow<0, 0, 0, 0>{d, x[2], y[2], x[3], y[3]});
 }
 
+// f(image, first channel, end) for ranges of the first `channels` channels of x; several planes to a task.
+template <class F>
+void for_images(const KernelArgs& a, const Shape& x, int64_t channels, F f) {
+  constexpr int64_t kTaskElements = 16 * 1024;
+  const int64_t grain = std::max<int64_t>(1, kTaskElements / (x[2] * x[3]));
+  const int64_t tasks = (channels + grain - 1) / grain;  // of an image
+  a.pool->parallel_for(x[0] * tasks, [&](int64_t task, int) {
+    const int64_t begin = task % tasks * grain;
+    f(task / tasks, begin, std::min(channels, begin + grain));
+  });
+}
+
 // f(image, channel, scratch of this thread) for every plane of the first `channels` channels of x; several
 // planes to a task.
 template <class Setup, class F>

@@ -55,19 +55,38 @@ inline void hold_in_register(Vec<L>& v) {
 #endif
 }
 
+// a > b ? a : b.
+template <int L>
+inline Vec<L> maximum(Vec<L> a, Vec<L> b) {
+#if defined(__AVX512F__)
+  if constexpr (L == 16) return _mm512_maskz_max_ps(0xffff, a, b);  // the plain form warns
+#endif
+#if defined(__AVX2__)
+  if constexpr (L == 8) return _mm256_max_ps(a, b);
+#endif
+#if defined(__x86_64__)
+  if constexpr (L == 4) return _mm_max_ps(a, b);
+#endif
+  return a > b ? a : b;
+}
+
 // max(v, 0).
 template <int L>
 inline Vec<L> relu(Vec<L> v) {
-#if defined(__AVX512F__)
-  if constexpr (L == 16) return _mm512_maskz_max_ps(0xffff, v, _mm512_setzero_ps());  // the plain form warns
-#endif
-#if defined(__AVX2__)
-  if constexpr (L == 8) return _mm256_max_ps(v, _mm256_setzero_ps());
-#endif
-#if defined(__x86_64__)
-  if constexpr (L == 4) return _mm_max_ps(v, _mm_setzero_ps());
-#endif
-  return v > 0.f ? v : Vec<L>{};
+  return maximum<L>(v, Vec<L>{});
+}
+
+// Lanes `s` on from those of b, in the row that a, b and c are parts of.
+template <int L, int s, size_t... i>
+inline Vec<L> shifted(Vec<L> a, Vec<L> b, Vec<L> c, std::index_sequence<i...>) {
+  static_assert(s > -L && s < L);
+  if constexpr (s == 0) {
+    return b;
+  } else if constexpr (s < 0) {
+    return __builtin_shufflevector(a, b, int(i) + L + s...);
+  } else {
+    return __builtin_shufflevector(b, c, int(i) + s...);
+  }
 }
 
 // Lanes 0, 2, 4, ... (or 1, 3, 5, ...) of low followed by high.
