@@ -36,13 +36,15 @@ struct SummedTerms {
   }
 };
 
+// `own` (N, channels, pixels): what terms of negative source mean.
 inline std::vector<GradientTermOperand> term_operands(const GradientSum& sum, const KernelArgs& a,
-                                                      int64_t channels) {
+                                                      int64_t channels, const float* own = nullptr) {
   std::vector<GradientTermOperand> terms;
   for (const GradientTerm& t : sum)
-    terms.push_back({a.in(t.source), t.factors >= 0 ? a.in(t.factors) + t.row * channels : nullptr,
+    terms.push_back({t.source < 0 ? own : a.in(t.source),
+                     t.factors >= 0 ? a.in(t.factors) + t.row * channels : nullptr,
                      t.offset_row >= 0 ? a.in(t.factors) + t.offset_row * channels : nullptr,
-                     size32(a.in_shape(t.source)[1]), uint32_t(t.step)});
+                     size32(t.source < 0 ? channels : a.in_shape(t.source)[1]), uint32_t(t.step)});
   return terms;
 }
 
@@ -63,9 +65,9 @@ inline void sum_terms(const std::vector<GradientTermOperand>& terms, int64_t ima
 
 // The gradient (images, channels, pixels): where it lies, or gathered to `scratch`.
 inline const float* gathered(const GradientSum& sum, const KernelArgs& a, int64_t images, int64_t channels,
-                             int64_t pixels, float* scratch) {
+                             int64_t pixels, float* scratch, const float* own = nullptr) {
   if (sum.size() == 1 && sum[0].factors < 0) return a.in(sum[0].source);
-  sum_terms(term_operands(sum, a, channels), images, channels, pixels, scratch, false, a.stream);
+  sum_terms(term_operands(sum, a, channels, own), images, channels, pixels, scratch, false, a.stream);
   return scratch;
 }
 

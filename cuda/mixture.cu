@@ -20,12 +20,17 @@ MixtureOperands operands_of(const Mixture& op, const KernelArgs& a, const Shape&
   m.channels = uint32_t(op.channels);
   m.groups = uint32_t(op.groups);
   m.pixels = size32(out[2] * out[3]);
+  m.height = int(out[2]);
+  m.width = int(out[3]);
   size32(out.elements());
   for (const Mixture::Edge& e : op.edges) {
     EdgeOperand& edge = m.edge[m.edges];
     edge.first_term = m.terms;
     for (const Mixture::Term& t : e.terms)
-      m.term[m.terms++] = {a.in(t.y), t.affine >= 0 ? a.in(t.affine) : nullptr, m.edges, t.column};
+      m.term[m.terms++] = {{a.in(t.y), size32(a.in_shape(t.y)[1]), t.of},
+                           t.affine >= 0 ? a.in(t.affine) : nullptr,
+                           m.edges,
+                           t.column};
     edge.end_term = m.terms;
     edge.source = e.source >= 0 ? a.in(e.source) : nullptr;
     edge.source_channels = e.source >= 0 ? size32(a.in_shape(e.source)[1]) : 0;
@@ -69,18 +74,19 @@ struct ImageChunks {
 };
 
 std::vector<InnerProduct> products_of(const Mixture& op, const MixtureOperands& m) {
+  constexpr TermPlanes ones{nullptr, 0, Mixture::Of::value};
+  auto source_of = [](const EdgeOperand& e) {
+    return TermPlanes{e.source, e.source_channels, Mixture::Of::identity};
+  };
   std::vector<InnerProduct> jobs;
-  for (int t = 0; t < m.terms; ++t) jobs.push_back({m.term[t].y, m.channels, 0, 0});
-  jobs.push_back({nullptr, 0, 0, 0});
+  for (int t = 0; t < m.terms; ++t) jobs.push_back({m.term[t].planes, 0, 0});
+  jobs.push_back({ones, 0, 0});
   // Edges without identity or source take part with ones, whose products nobody reads.
-  for (int e = 0; e < m.edges; ++e) {
-    const bool identity = m.edge[e].identity_column >= 0;
-    jobs.push_back({identity ? m.edge[e].source : nullptr, m.edge[e].source_channels, 0, 0});
-  }
+  for (int e = 0; e < m.edges; ++e)
+    jobs.push_back({m.edge[e].identity_column >= 0 ? source_of(m.edge[e]) : ones, 0, 0});
   for (int e = 0; e < m.edges; ++e)
     for (uint32_t g = 1; g < m.groups; ++g)
-      jobs.push_back(
-          {m.edge[e].source, m.edge[e].source_channels, m.edge[e].bypass_begin + (g - 1) * m.channels, g});
+      jobs.push_back({source_of(m.edge[e]), m.edge[e].bypass_begin + (g - 1) * m.channels, g});
   LADARTS_CHECK(int64_t(jobs.size()) == Products(op).count());
   return jobs;
 }
@@ -96,7 +102,7 @@ void inner_products(const Mixture& op, const MixtureOperands& m, const float* d_
       some.job[some.count] = jobs[first + size_t(some.count)];
     simt::launch(inner_products_kernel, dim3(unsigned(chunks.count), m.channels, unsigned(some.count)),
                  dim3(kReduceThreads), kReduceThreads * sizeof(double), stream, some, d_out, size32(shape[0]),
-                 m.channels, m.groups, m.pixels, size32(chunks.images),
+                 m.channels, m.groups, m.height, m.width, size32(chunks.images),
                  partials + int64_t(first) * m.channels * chunks.count);
   }
   for_each(SumOfProducts{partials, totals, chunks.count}, int64_t(jobs.size()) * m.channels, stream);

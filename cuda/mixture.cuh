@@ -1,17 +1,36 @@
 // A node of a mixed network (ops/mixture.h). Bound by memory: every term is read once; normalisation, branch
-// weight and edge weight are one factor for each term and channel, made by a small kernel before.
+// weight and edge weight are one factor for each term and channel, made by a small kernel before. Pools of a
+// source are computed as it is read.
 #pragma once
 
 #include "cuda/elementwise.cuh"
+#include "cuda/pool_window.cuh"
 #include "cuda/reduce.cuh"
+#include "ops/mixture.h"
 
 namespace ladarts::cuda {
 namespace {
 
 constexpr int kMixtureTerms = 64, kMixtureEdges = 16;  // of one launch; kernel arguments take 4 KiB
 
+// Channels of an image as a term reads them.
+struct TermPlanes {
+  const float* y;
+  uint32_t channels;  // of y
+  Mixture::Of of;
+  // Pixel p of channel j of image n, of images of these sides.
+  __device__ float at(int64_t n, uint32_t j, uint32_t p, int height, int width) const {
+    const float* plane = y + (n * channels + j) * (uint32_t(height) * uint32_t(width));
+    if (of == Mixture::Of::value || of == Mixture::Of::identity) return plane[p];
+    const PoolWindow w{3, 1, 1, height, width, height, width, channels, channels};
+    const int row = int(p) / width, column = int(p) % width;
+    return of == Mixture::Of::maxima ? plane[window_maximum(w, plane, row, column)]
+                                     : window_mean(w, plane, row, column);
+  }
+};
 struct TermOperand {
-  const float *y, *affine;  // affine (2, c); null: none
+  TermPlanes planes;
+  const float* affine;  // (2, c); null: none
   int edge, column;
 };
 struct EdgeOperand {
@@ -29,6 +48,7 @@ struct MixtureOperands {
   const float *branch_weights, *edge_weights;  // edge_weights null: 1
   int first_row, columns;
   uint32_t channels, groups, pixels;  // c, groups, H * W
+  int height, width;
 
   __device__ float edge_weight(int e) const { return edge_weights ? edge_weights[first_row + e] : 1.f; }
   __device__ float branch_weight(int e, int column) const {
@@ -82,7 +102,7 @@ struct MixtureSum {
     }
     sum = constants[j];
     for (int t = 0; t < m.terms; ++t)
-      sum += factors[t * m.channels + j] * m.term[t].y[(n * m.channels + j) * m.pixels + p];
+      sum += factors[t * m.channels + j] * m.term[t].planes.at(n, j, p, m.height, m.width);
     for (int e = 0; e < m.edges; ++e) {
       const EdgeOperand& edge = m.edge[e];
       if (edge.identity_column >= 0)
@@ -93,11 +113,11 @@ struct MixtureSum {
   }
 };
 
-// One inner product with d_out for each channel j: of x[n, begin + j] (x null: of ones) with d_out[n, j *
+// One inner product with d_out for each channel j: of x[n, begin + j] (x.y null: of ones) with d_out[n, j *
 // groups + group].
 struct InnerProduct {
-  const float* x;
-  uint32_t x_channels, begin, group;
+  TermPlanes x;
+  uint32_t begin, group;
 };
 constexpr int kInnerProducts = 96;
 struct InnerProducts {
@@ -109,13 +129,13 @@ struct InnerProducts {
 // every 256th element, in float up to 256 elements each, then in double. Reads x and the channel of d_out
 // once: 8 bytes per element. 2 KiB of dynamic shared memory. Run on the host only.
 __global__ void inner_products_kernel(InnerProducts jobs, const float* d_out, uint32_t images,
-                                      uint32_t channels, uint32_t groups, uint32_t pixels,
+                                      uint32_t channels, uint32_t groups, int height, int width,
                                       uint32_t images_per_chunk, double* partials) {
   SIMT_DYNAMIC_SHARED(double, part);
   const InnerProduct& job = jobs.job[blockIdx.z];
   const uint32_t j = blockIdx.y, first = blockIdx.x * images_per_chunk;
   const uint32_t last = first + images_per_chunk < images ? first + images_per_chunk : images;
-  const uint32_t n = (last - first) * pixels;
+  const uint32_t pixels = uint32_t(height) * uint32_t(width), n = (last - first) * pixels;
   double total = 0;
   for (uint32_t begin = threadIdx.x; begin < n; begin += 256 * kReduceThreads) {
     float sum = 0;
@@ -123,7 +143,7 @@ __global__ void inner_products_kernel(InnerProducts jobs, const float* d_out, ui
       const int64_t image = first + k / pixels;
       const uint32_t p = k % pixels;
       const float g = d_out[(image * channels * groups + j * groups + job.group) * pixels + p];
-      sum += job.x ? g * job.x[(image * job.x_channels + job.begin + j) * pixels + p] : g;
+      sum += job.x.y ? g * job.x.at(image, job.begin + j, p, height, width) : g;
     }
     total += double(sum);
   }

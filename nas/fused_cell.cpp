@@ -1,11 +1,12 @@
 // The body of a supernet cell out of fused ops. All edges that leave a state read it together: one separable
-// stage for the first halves of their convolutions, one for the second halves of the separable ones, and
-// each pool once. A node is one mixture.
+// stage for the first halves of their convolutions, one for the second halves of the separable ones. A node
+// is one mixture, which pools states as it reads them.
 #include "core/error.h"
 #include "nas/layers.h"
 #include "nas/supernet_cell.h"
 #include "ops/channels.h"
 #include "ops/deferred_norm.h"
+#include "ops/deferred_pool.h"
 #include "ops/mixture.h"
 #include "ops/pool2d.h"
 #include "ops/separable_stage.h"
@@ -61,7 +62,7 @@ class FusedCell {
     Tensor head = x, bypass;
     if (part < channels && stride == 2)
       bypass = max_pool2d(slice_channels(x, part, channels - part), {.kernel = 2, .stride = 2, .padding = 0});
-    pools_ = {};
+    pools_ = statistics_ = {};
     std::vector<SeparableBranch> branches;
     std::vector<Candidate> candidates;
     for (int column = 0; column < int(space_.primitives.size()); ++column) {
@@ -73,18 +74,22 @@ class FusedCell {
       const bool skip = p.kind == PrimitiveKind::skip_connect && darts_;
       if (!separable && !identity && !shared && !skip && head.dim(1) != part)
         head = slice_channels(x, 0, part);
+      // At stride 1 nodes pool what they read of a state anyway; only the statistics are made once.
+      const bool in_passing = shared && darts_ && stride == 1 && p.kernel == kPlanePool.kernel;
       DeferredNorm pooled;
-      if (shared) pooled = pool(p, x, int(part), stride);
+      if (shared && !in_passing) pooled = pool(p, x, int(part), stride);
       for (int node = std::max(0, source - space_.inputs + 1); node < space_.nodes; ++node) {
         const int e = space_.edge_index(node, source);
         MixtureEdge& edge = edges_[size_t(e)];
-        if (identity || part < channels) edge.source = bypass ? bypass : x;
+        if (identity || in_passing || part < channels) edge.source = bypass ? bypass : x;
         if (identity) {
           edge.identity_column = column;
         } else if (separable) {
           branches.push_back(first_half(e, p, part));
           candidates.push_back(
               {e, column, p.kernel, p.kind == PrimitiveKind::sep_conv ? name_of(e, p) : std::string()});
+        } else if (in_passing) {
+          edge.pools.push_back(pool_in_passing(p, x, int(part), column));
         } else if (shared) {
           edge.terms.push_back({pooled, column});
         } else if (skip) {
@@ -96,6 +101,12 @@ class FusedCell {
       }
     }
     if (!branches.empty()) record_separable(x, branches, candidates, int(part), stride);
+  }
+
+  MixturePool pool_in_passing(const Primitive& p, Tensor x, int channels, int column) {
+    const bool max = p.kind == PrimitiveKind::max_pool;
+    if (!statistics_.max) statistics_ = pool_statistics(x, channels, kNormEps);
+    return {max ? PoolKind::max : PoolKind::average, max ? statistics_.max : statistics_.average, column};
   }
 
   DeferredNorm pool(const Primitive& p, Tensor x, int channels, int stride) {
@@ -168,7 +179,7 @@ class FusedCell {
   bool darts_;
   Layers layers_;
   std::vector<MixtureEdge> edges_;
-  MaxAndAverage pools_;  // of the state at hand, once recorded
+  MaxAndAverage pools_, statistics_;  // of the state at hand, once recorded
 };
 
 // A mixture takes its shape from a term; identities and nothing else have none.

@@ -1,7 +1,8 @@
 #include "ops/mixture.h"
 
+#include <algorithm>
+
 #include "ops/checks.h"
-#include "ops/scaled_channels.h"
 
 namespace ladarts {
 
@@ -17,6 +18,16 @@ void check_term(const MixtureTerm& t, const Shape& like, int64_t columns) {
             t.value.affine.shape().str(), like[1]);
   require(t.column >= 0 && t.column < columns, "[mixture] a term has column {}, the weights have {}",
           t.column, columns);
+}
+
+void check_pool(const MixturePool& p, const MixtureEdge& e, const Shape& term, int groups, int64_t columns) {
+  require(p.kind != PoolKind::both, "[mixture] a pool is of maxima or of averages");
+  if (p.affine) require_float("mixture", "an affine", p.affine);
+  require(!p.affine || p.affine.shape() == Shape{2, term[1]}, "[mixture] affine {} must be (2, {})",
+          p.affine ? p.affine.shape().str() : "", term[1]);
+  require(p.column >= 0 && p.column < columns, "[mixture] a pool has column {}, the weights have {}",
+          p.column, columns);
+  require(bool(e.source) && e.source.dim(1) == term[1] * groups, "[mixture] a pool needs the whole source");
 }
 
 void check_source(const MixtureEdge& e, const Shape& term, int groups, int64_t columns) {
@@ -71,19 +82,27 @@ Tensor mixture(const std::vector<MixtureEdge>& edges, Tensor branch_weights, Ten
   };
   if (edge_weights) append(edge_weights);
   for (const MixtureEdge& e : edges) {
+    check_source(e, term, desc.groups, branch_weights.dim(1));
     Mixture::Edge edge;
+    int source = -1;
+    if (e.source && (desc.groups > 1 || e.identity_column >= 0 || !e.pools.empty()))
+      source = append(e.source);
+    if (desc.groups > 1) {
+      edge.source = source;
+      edge.identity_column = e.identity_column;
+      edge.bypass_begin = e.source.dim(1) == term[1] * desc.groups ? int(term[1]) : 0;
+    } else if (e.identity_column >= 0) {
+      edge.terms.push_back({source, -1, e.identity_column, Mixture::Of::identity});
+    }
     for (const MixtureTerm& t : e.terms) {
       check_term(t, term, branch_weights.dim(1));
       const int y = append(t.value.y);
       edge.terms.push_back({y, t.value.affine ? append(t.value.affine) : -1, t.column});
     }
-    check_source(e, term, desc.groups, branch_weights.dim(1));
-    if (e.source && desc.groups == 1 && e.identity_column >= 0) {
-      edge.terms.push_back({append(e.source), -1, e.identity_column, true});
-    } else if (e.source && desc.groups > 1) {
-      edge.identity_column = e.identity_column;
-      edge.source = append(e.source);
-      edge.bypass_begin = e.source.dim(1) == term[1] * desc.groups ? int(term[1]) : 0;
+    for (const MixturePool& p : e.pools) {
+      check_pool(p, e, term, desc.groups, branch_weights.dim(1));
+      edge.terms.push_back({source, p.affine ? append(p.affine) : -1, p.column,
+                            p.kind == PoolKind::max ? Mixture::Of::maxima : Mixture::Of::averages});
     }
     op->edges.push_back(std::move(edge));
   }
@@ -94,6 +113,21 @@ int Mixture::n_terms() const {
   int n = 0;
   for (const Edge& e : edges) n += int(e.terms.size());
   return n;
+}
+
+bool Mixture::pools(const Edge& e) {
+  return std::any_of(e.terms.begin(), e.terms.end(),
+                     [](const Term& t) { return t.of == Of::maxima || t.of == Of::averages; });
+}
+
+bool Mixture::has_pools() const {
+  return std::any_of(edges.begin(), edges.end(), pools);
+}
+
+Pool2dDesc Mixture::pool_desc() const {
+  Pool2dDesc desc = kPlanePool;
+  desc.channels = channels;
+  return desc;
 }
 
 void Mixture::backward(Backward& b) const {
@@ -125,18 +159,35 @@ void Mixture::backward(Backward& b) const {
     for (const Term& t : e.terms) {
       const int term = row++;
       if (!b.needs(t.y)) continue;
-      // Nodes and pools share a source: who writes to its gradient anyway may add this in passing.
-      if (t.identity) {
-        b.emit_late(t.y, std::make_shared<ScaledChannels>(term, groups), {d_out, factors});
-      } else {
+      if (t.of == Of::value) {
         b.emit(ScaledChannels(term, groups), {d_out, factors}, {t.y});
+        continue;
       }
+      // Nodes share a source: who writes to its gradient anyway may add these in passing.
+      if (t.of == Of::identity) {
+        b.emit_late(t.y, std::make_shared<ScaledChannels>(term, groups), {d_out, factors});
+        continue;
+      }
+      auto pool = std::make_shared<Pool2dGrad>();
+      pool->desc = pool_desc();
+      const GradientTerm of_out{.source = 0, .factors = 1, .row = term, .step = groups};
+      (t.of == Of::maxima ? pool->d_max : pool->d_average).push_back(of_out);
+      if (pool->reads_x()) pool->x = 2;
+      std::vector<Tensor> of_pool{d_out, factors};
+      if (pool->x >= 0) of_pool.push_back(b.input(t.y));
+      b.emit_late(t.y, pool, of_pool);
     }
 }
 
-// Factors of every term and channel, and a constant for each channel.
-size_t Mixture::workspace_bytes(const NodeShapes&, int) const {
-  return size_t(n_terms() + 1) * size_t(channels) * sizeof(float);
+MixtureScratch::MixtureScratch(const Mixture& op, const Shape& out) {
+  if (!op.has_pools()) return;
+  plane_floats = Pool2dScratch::round_up(out[2] * out[3]);
+  pool_floats = Pool2dScratch(out, out, kPlanePool, 2).thread_floats;
+}
+
+size_t Mixture::workspace_bytes(const NodeShapes& s, int threads) const {
+  return size_t(factor_floats() + MixtureScratch(*this, s.outputs[0]).thread_floats() * threads) *
+         sizeof(float);
 }
 
 Cost Mixture::cost(const NodeShapes& s) const {
@@ -151,8 +202,10 @@ int64_t MixtureGrad::sums() const {
   return (forward.n_terms() + 1 + edges_count) * forward.channels + edges_count;
 }
 
-size_t MixtureGrad::workspace_bytes(const NodeShapes& s, int) const {
-  return size_t(chunks(s.inputs[size_t(d_out)][0])) * size_t(sums()) * sizeof(double);
+size_t MixtureGrad::workspace_bytes(const NodeShapes& s, int threads) const {
+  const Shape& d = s.inputs[size_t(d_out)];
+  return size_t(MixtureScratch(forward, d).thread_floats() * threads) * sizeof(float) +
+         size_t(chunks(d[0])) * size_t(sums()) * sizeof(double);
 }
 
 Cost MixtureGrad::cost(const NodeShapes& s) const {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "ops/deferred_norm.h"
+#include "ops/pool2d.h"
 
 namespace ladarts {
 
@@ -17,10 +18,18 @@ struct MixtureTerm {
   int column = 0;  // its weight's column in the edge's row
 };
 
+// The source's channels [0, c), pooled by 3x3 windows at stride 1 while they are read.
+struct MixturePool {
+  PoolKind kind = PoolKind::max;  // max or average
+  Tensor affine;                  // (2, c) of its normalisation, see pool_statistics(); or empty
+  int column = 0;
+};
+
 struct MixtureEdge {
   std::vector<MixtureTerm> terms;
   Tensor source;             // (N, C, H, W); or the bypass alone (N, C - c, H, W); or empty with one group
   int identity_column = -1;  // >= 0: source[0 .. c) is a term with this weight
+  std::vector<MixturePool> pools;
 };
 
 struct MixtureDesc {
@@ -32,12 +41,14 @@ struct MixtureDesc {
 Tensor mixture(const std::vector<MixtureEdge>& edges, Tensor branch_weights, Tensor edge_weights,
                MixtureDesc desc = {});
 
-// (branch_weights, [edge_weights], for each edge: (y, [affine])..., [source]) -> (out)
+// (branch_weights, [edge_weights], for each edge: [source], (y, [affine])...) -> (out)
 class Mixture : public Op {
  public:
+  // What a term is: a value of its own, or made of the first channels of the edge's source.
+  enum class Of : uint8_t { value, identity, maxima, averages };
   struct Term {
     int y, affine, column;  // operands; affine -1: none
-    bool identity = false;  // y is the source of the edge
+    Of of = Of::value;
   };
   struct Edge {
     std::vector<Term> terms;
@@ -51,11 +62,23 @@ class Mixture : public Op {
   Cost cost(const NodeShapes& s) const override;
 
   int n_terms() const;
+  bool has_pools() const;
+  static bool pools(const Edge& e);
+  Pool2dDesc pool_desc() const;
+  // Factors of every term and channel, and a constant for each channel.
+  int64_t factor_floats() const { return Pool2dScratch::round_up(int64_t(n_terms() + 1) * channels); }
   int channels = 0;  // c
   int groups = 1;
   int first_row = 0;
   bool has_edge_weights = false;
   std::vector<Edge> edges;
+};
+
+// Scratch of one CPU thread where there are pools: a plane, then what pooling one needs.
+struct MixtureScratch {
+  MixtureScratch(const Mixture& op, const Shape& out);
+  int64_t thread_floats() const { return plane_floats + pool_floats; }
+  int64_t plane_floats = 0, pool_floats = 0;
 };
 
 // (operands of the forward op, d_out) -> the wanted ones of (d_branch_weights, d_edge_weights, d_affine and

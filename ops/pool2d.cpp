@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "core/gradients.h"
+#include "core/error.h"
 #include "ops/checks.h"
 
 namespace ladarts {
@@ -58,7 +58,7 @@ Pool2dScratch::Pool2dScratch(const Shape& x, const Shape& y, Pool2dDesc desc, in
   // Not a multiple of 4 KiB, where a load would wait for earlier stores at the same offset of another plane.
   plane_floats = std::max(x[2], y[2]) * row_floats + 80;
   gradient_floats = round_up(y[2] * y[3]);
-  thread_floats = row_floats + planes * plane_floats + gradient_floats;
+  thread_floats = row_floats + planes * plane_floats + 2 * gradient_floats;
 }
 
 size_t Pool2d::workspace_bytes(const NodeShapes& s, int threads) const {
@@ -85,33 +85,61 @@ std::optional<Recomputation> Pool2d::recomputation() const {
 
 void Pool2d::backward(Backward& b) const {
   if (!b.needs(0)) return;
-  const bool maxima = kind != PoolKind::average && b.has_grad(0);
-  const int average = kind == PoolKind::both ? 1 : 0;
   std::vector<Tensor> operands;
   Pool2dGrad op;
   op.desc = desc;
-  // Where a sum has what this op wrote as a term, which batch statistics lead to.
-  auto written = [&](const GradientSum& sum, int output) {
-    for (const GradientTerm& t : sum)
-      if (operands[size_t(t.source)] == b.output(output)) return t.source;
-    return -1;
-  };
-  if (maxima) {
-    op.x = 0;
-    operands.push_back(b.input(0));
-    op.d_max = gradient_sum(b, 0, operands);
-    op.y_max = written(op.d_max, 0);
-  }
-  if (kind != PoolKind::max) {
-    op.d_average = gradient_sum(b, average, operands);
-    op.y_average = written(op.d_average, average);
-    if (!maxima && op.y_average >= 0) {
-      op.x = int(operands.size());
-      operands.push_back(b.input(0));
+  const int average = kind == PoolKind::both ? 1 : 0;
+  auto sum = [&](int output) {
+    std::vector<Tensor> named;
+    GradientSum terms = gradient_sum(b, output, named);
+    for (GradientTerm& t : terms) {
+      auto append = [&](int i) {
+        operands.push_back(named[size_t(i)]);
+        return int(operands.size()) - 1;
+      };
+      t.source = named[size_t(t.source)] == b.output(output) ? Pool2dGrad::kPooled : append(t.source);
+      if (t.factors >= 0) t.factors = append(t.factors);
     }
+    return terms;
+  };
+  if (kind != PoolKind::average) op.d_max = sum(0);
+  if (kind != PoolKind::max) op.d_average = sum(average);
+  if (desc.channels == 0 || desc.channels == b.input(0).dim(1))
+    for (const Backward::Late& l : b.take_late(0)) op.take(l, operands);
+  if (op.reads_x()) {
+    op.x = int(operands.size());
+    operands.push_back(b.input(0));
   }
-  if (desc.channels == 0 || desc.channels == b.input(0).dim(1)) op.late = late_gradient_sum(b, 0, operands);
   b.emit(std::move(op), operands, {0});
+}
+
+bool Pool2dGrad::has_pooled(const GradientSum& sum) {
+  for (const GradientTerm& t : sum)
+    if (t.source == kPooled) return true;
+  return false;
+}
+
+void Pool2dGrad::take(const Backward::Late& other, std::vector<Tensor>& operands) {
+  auto append = [&](int i) {
+    operands.push_back(other.operands[size_t(i)]);
+    return int(operands.size()) - 1;
+  };
+  if (const auto* scaled = dynamic_cast<const ScaledChannels*>(other.op.get())) {
+    const int source = append(0);
+    late.push_back({source, append(1), scaled->row, scaled->step, scaled->offset_row});
+    return;
+  }
+  const auto* pools = dynamic_cast<const Pool2dGrad*>(other.op.get());
+  LADARTS_CHECK(pools && pools->desc == desc && pools->late.empty());
+  auto add = [&](const GradientSum& from, GradientSum& to) {
+    for (GradientTerm t : from) {
+      if (t.source != kPooled) t.source = append(t.source);
+      if (t.factors >= 0) t.factors = append(t.factors);
+      to.push_back(t);
+    }
+  };
+  add(pools->d_max, d_max);
+  add(pools->d_average, d_average);
 }
 
 std::string_view Pool2dGrad::name() const {
@@ -125,8 +153,8 @@ Shape Pool2dGrad::pooled(const Shape& x_shape) const {
 
 size_t Pool2dGrad::workspace_bytes(const NodeShapes& s, int threads) const {
   const Shape& d_x = s.outputs[0];
-  const int planes = (d_max.empty() ? 0 : 4) + (d_average.empty() ? 0 : 1);
-  return size_t(Pool2dScratch(d_x, pooled(d_x), desc, planes).thread_floats * threads) * sizeof(float);
+  return size_t(Pool2dScratch(d_x, pooled(d_x), desc, scratch_planes()).thread_floats * threads) *
+         sizeof(float);
 }
 
 Cost Pool2d::cost(const NodeShapes& s) const {
@@ -141,7 +169,7 @@ Cost Pool2dGrad::cost(const NodeShapes& s) const {
   Cost c = Op::cost(s);
   for (const GradientSum* sum : {&d_max, &d_average, &late})
     for (const GradientTerm& t : *sum)
-      if (t.factors >= 0) c.flops += 2.0 * double(s.inputs[size_t(t.source)].elements());
+      if (t.factors >= 0 && t.source >= 0) c.flops += 2.0 * double(s.inputs[size_t(t.source)].elements());
   return c;
 }
 

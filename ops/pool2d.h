@@ -2,6 +2,7 @@
 // stride + 1.
 #pragma once
 
+#include "core/gradients.h"
 #include "core/graph.h"
 #include "ops/scaled_channels.h"
 
@@ -12,7 +13,10 @@ struct Pool2dDesc {
   int stride = 1;
   int padding = 1;   // at most kernel / 2
   int channels = 0;  // the first c channels of x are pooled; 0: all
+  bool operator==(const Pool2dDesc&) const = default;
 };
+
+inline constexpr Pool2dDesc kPlanePool{.kernel = 3, .stride = 1, .padding = 1};  // y has x's sides
 
 Tensor max_pool2d(Tensor x,
                   Pool2dDesc desc = {});  // the gradient goes to the first maximum in row-major order
@@ -24,7 +28,7 @@ MaxAndAverage max_avg_pool2d(Tensor x, Pool2dDesc desc = {});  // both in one pa
 Tensor global_avg_pool(Tensor x);                              // (N, C, H, W) -> (N, C)
 
 // Scratch of one CPU thread: a row, `planes` planes, as high as the larger of x and y, of rows that have room
-// for an image row, its padding and a window beyond each end, and one plane of y without any.
+// for an image row, its padding and a window beyond each end, and two planes of y without any.
 struct Pool2dScratch {
   Pool2dScratch(const Shape& x, const Shape& y, Pool2dDesc desc, int planes);
   // Floats before the data of a row, and of a whole row.
@@ -35,6 +39,7 @@ struct Pool2dScratch {
   static constexpr int64_t round_up(int64_t floats) { return (floats + 15) / 16 * 16; }
 
   float* gradient(float* thread_memory) const { return thread_memory + thread_floats - gradient_floats; }
+  float* pooled(float* thread_memory) const { return gradient(thread_memory) - gradient_floats; }
 
   int64_t row_floats, plane_floats, gradient_floats, thread_floats;
 };
@@ -53,20 +58,31 @@ class Pool2d : public Op {  // (x) -> (y), or (maxima, averages)
   Pool2dDesc desc;
 };
 
-// (what the sums name...) -> (d_x), of pools of either kind or of both. x is read for maxima alone, which are
-// found again, so nothing is kept for them. `late`, of all channels of x, is added to d_x as it is written.
+// (what the sums name...) -> (d_x), of pools of either kind or of both. Nothing is kept for it: maxima are
+// found again, and a term whose source is kPooled is what the pool wrote, computed again. `late`, of all
+// channels of x, is added to d_x as it is written.
 class Pool2dGrad : public Op {
  public:
+  static constexpr int kPooled = -1;
+
   std::string_view name() const override;
   size_t workspace_bytes(const NodeShapes& s, int threads) const override;
   bool can_accumulate(int) const override { return true; }
   Cost cost(const NodeShapes& s) const override;
-  // Of y: (N, c, H', W'), in the shapes of this op.
-  Shape pooled(const Shape& x) const;
+  // (N, c, H', W') of x (N, C, H, W).
+  Shape pooled(const Shape& x_shape) const;
+  static bool has_pooled(const GradientSum& sum);
+  bool reads_x() const { return !d_max.empty() || has_pooled(d_average); }
+  // On the CPU: four for maxima, then one for averages, then one for what averages were.
+  int scratch_planes() const {
+    return (d_max.empty() ? 0 : 4) + (d_average.empty() ? 0 : 1) + (has_pooled(d_average) ? 1 : 0);
+  }
+  // Adds what waits for the gradient of an input (Backward::take_late): a Pool2dGrad of the same pools, or,
+  // where all channels are pooled, ScaledChannels.
+  void take(const Backward::Late& other, std::vector<Tensor>& operands);
 
   Pool2dDesc desc;
-  int x = -1;                      // operand; -1: neither maxima nor y_average
-  int y_max = -1, y_average = -1;  // operands that are what the pool wrote; -1: not named by a sum
+  int x = -1;  // operand, where reads_x()
   GradientSum d_max, d_average;
   GradientSum late;
 };

@@ -36,7 +36,4 @@ using GradientSum = std::vector<GradientTerm>;  // empty: zero
 // read, are removed as dead by compile().
 GradientSum gradient_sum(const Backward& b, int output, std::vector<Tensor>& operands);
 
-// What waits for the gradient of forward input `input` (Backward::take_late), all of it ScaledChannels.
-GradientSum late_gradient_sum(Backward& b, int input, std::vector<Tensor>& operands);
-
 }  // namespace ladarts

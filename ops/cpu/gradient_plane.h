@@ -10,9 +10,11 @@
 namespace ladarts {
 namespace {
 
-// Channel c of image n, of `channels` planes of `pixels` each: to (+)= the sum.
+// Channel c of image n, of `channels` planes of `pixels` each: to (+)= the sum. `own`: the plane of terms
+// whose source is negative.
 inline void sum_gradient_plane(const GradientSum& sum, const KernelArgs& a, int64_t n, int64_t c,
-                               int64_t channels, int64_t pixels, float* to, bool add) {
+                               int64_t channels, int64_t pixels, float* to, bool add,
+                               const float* own = nullptr) {
   constexpr int kTogether = 4;
   const float* planes[kTogether];
   float factors[kTogether];
@@ -21,7 +23,7 @@ inline void sum_gradient_plane(const GradientSum& sum, const KernelArgs& a, int6
     float offset = 0;
     for (int k = 0; k < count; ++k) {
       const GradientTerm& t = sum[first + size_t(k)];
-      planes[k] = a.in(t.source) + (n * a.in_shape(t.source)[1] + c * t.step) * pixels;
+      planes[k] = t.source < 0 ? own : a.in(t.source) + (n * a.in_shape(t.source)[1] + c * t.step) * pixels;
       factors[k] = t.factors < 0 ? 1.f : a.in(t.factors)[t.row * channels + c];
       if (t.offset_row >= 0) offset += a.in(t.factors)[t.offset_row * channels + c];
     }
@@ -43,10 +45,11 @@ inline void sum_gradient_plane(const GradientSum& sum, const KernelArgs& a, int6
 
 // The same: where it lies, or written to `scratch`.
 inline const float* gradient_plane(const GradientSum& sum, const KernelArgs& a, int64_t n, int64_t c,
-                                   int64_t channels, int64_t pixels, float* scratch) {
+                                   int64_t channels, int64_t pixels, float* scratch,
+                                   const float* own = nullptr) {
   if (sum.size() == 1 && sum[0].factors < 0)
     return a.in(sum[0].source) + (n * a.in_shape(sum[0].source)[1] + c * sum[0].step) * pixels;
-  sum_gradient_plane(sum, a, n, c, channels, pixels, scratch, false);
+  sum_gradient_plane(sum, a, n, c, channels, pixels, scratch, false, own);
   return scratch;
 }
 

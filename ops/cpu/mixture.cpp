@@ -1,11 +1,15 @@
 // A node of a mixed network. Bound by memory: every term is read once, the sum stays in registers over up to
-// eight of them, and normalisation, weights and edge weight are one factor for each term and channel.
+// eight of them, and normalisation, weights and edge weight are one factor for each term and channel. Pools
+// of a source are computed as it is read.
 #include "ops/mixture.h"
 
 #include <algorithm>
+#include <optional>
+#include <utility>
 
 #include "ops/cpu/fetch_ahead.h"
 #include "ops/cpu/parallel.h"
+#include "ops/cpu/plane_pools.h"
 #include "ops/cpu/simd.h"
 
 namespace ladarts {
@@ -16,6 +20,10 @@ float edge_weight(const Mixture& op, const KernelArgs& a, size_t edge) {
 }
 float branch_weight(const Mixture& op, const KernelArgs& a, size_t edge, int column) {
   return a.in(0)[(op.first_row + int64_t(edge)) * a.in_shape(0)[1] + column];
+}
+// Of an edge that has an identity.
+float identity_weight(const Mixture& op, const KernelArgs& a, size_t edge) {
+  return edge_weight(op, a, edge) * branch_weight(op, a, edge, op.edges[edge].identity_column);
 }
 // Where channel m of a bypass goes.
 int bypass_channel(const Mixture& op, int m) {
@@ -54,7 +62,6 @@ class PlaneSum {
 
  private:
   static constexpr int kMost = 8;
-
   template <int L, int V>
   void block(int64_t i) {
     Vec<L> sum[V];
@@ -88,6 +95,12 @@ class PlaneSum {
   float factors_[kMost];
 };
 
+// Whether a term, or the identity, is added as a plane of its own: the others are made of a source that is
+// pooled.
+bool is_plane(const Mixture::Edge& edge, const Mixture::Term& t) {
+  return t.of == Mixture::Of::value || !Mixture::pools(edge);
+}
+
 void mixture_kernel(const Mixture& op, const KernelArgs& a) {
   const Shape& shape = a.out_shape(0);
   const int64_t pixels = shape[2] * shape[3];
@@ -98,22 +111,47 @@ void mixture_kernel(const Mixture& op, const KernelArgs& a) {
   auto plane = [&](int operand, int64_t n, int channel) {
     return a.in(operand) + (n * a.in_shape(operand)[1] + channel) * pixels;
   };
-  a.pool->parallel_for(shape[0], [&](int64_t n, int) {
+  const MixtureScratch scratch(op, shape);
+  const bool has_pools = op.has_pools();
+  a.pool->parallel_for(shape[0], [&](int64_t n, int thread) {
     float* out = a.out(0) + n * all * pixels;
+    // The sum of averages is the average of a sum, as long as factors hold for a whole plane.
+    float* const averaged = factors + op.factor_floats() + thread * scratch.thread_floats();
+    std::optional<PlanePools> pools;
+    if (has_pools) pools.emplace(shape, averaged + scratch.plane_floats);
     for (int j = 0; j < op.channels; ++j) {
-      PlaneSum sum(out + int64_t(j) * op.groups * pixels, pixels, op.groups, constants[j]);
+      float* const to = out + int64_t(j) * op.groups * pixels;
+      PlaneSum sum(to, pixels, op.groups, constants[j]);
       const float* factor = factors + j;
       for (size_t e = 0; e < op.edges.size(); ++e) {
         const Mixture::Edge& edge = op.edges[e];
         for (const Mixture::Term& t : edge.terms) {
-          sum.add(plane(t.y, n, j), *factor);
+          if (is_plane(edge, t)) sum.add(plane(t.y, n, j), *factor);
           factor += op.channels;
         }
-        if (edge.identity_column >= 0)
-          sum.add(plane(edge.source, n, j),
-                  edge_weight(op, a, e) * branch_weight(op, a, e, edge.identity_column));
+        if (edge.identity_column >= 0 && !Mixture::pools(edge))
+          sum.add(plane(edge.source, n, j), identity_weight(op, a, e));
       }
       sum.finish();
+      if (!pools) continue;
+      bool any = false;
+      factor = factors + j;
+      for (size_t e = 0; e < op.edges.size(); ++e) {
+        const Mixture::Edge& edge = op.edges[e];
+        OfPlane made;
+        const float* source = nullptr;
+        for (const Mixture::Term& t : edge.terms) {
+          if (!is_plane(edge, t)) {
+            source = plane(t.y, n, j);
+            made.of(t.of == Mixture::Of::maxima, t.of == Mixture::Of::averages) += *factor;
+          }
+          factor += op.channels;
+        }
+        if (!source) continue;
+        if (edge.identity_column >= 0) made.identity += identity_weight(op, a, e);
+        pools->add_plane(source, made, to, averaged, std::exchange(any, true));
+      }
+      if (any) pools->add_averages(averaged, to);
     }
     for (int m = 0; m < all - op.channels; ++m) {
       PlaneSum sum(out + int64_t(bypass_channel(op, m)) * pixels, pixels, op.groups, 0.f);
@@ -187,9 +225,15 @@ struct Sums {
   }
 };
 
+// `memory`: a MixtureScratch.
 void image_sums(const MixtureGrad& op, const KernelArgs& a, int64_t n, const float* d_out, int64_t pixels,
-                Sums to) {
+                Sums to, float* memory) {
   const Mixture& f = op.forward;
+  const Shape& shape = a.in_shape(op.d_out);
+  const MixtureScratch scratch(f, shape);
+  float* const shares = memory;  // a channel of d_out as averages pass it to what they average
+  std::optional<PlanePools> pools;
+  if (f.has_pools()) pools.emplace(shape, memory + scratch.plane_floats);
   const bool weights = op.branch_out >= 0 || op.edge_out >= 0;
   // A product is computed when those after it are known: meanwhile the last one's plane is fetched. One plane
   // of 4 KiB takes 150 cycles, and memory 400.
@@ -201,28 +245,51 @@ void image_sums(const MixtureGrad& op, const KernelArgs& a, int64_t n, const flo
   auto finish = [&](const Product& p, const float* next) {
     *p.sum += double(dot(p.g, p.plane, pixels, next));
   };
-  auto add = [&](const float* g, int operand, int channel, double* sum) {
-    const float* plane = a.in(operand) + (n * a.in_shape(operand)[1] + channel) * pixels;
+  auto add = [&](const float* g, const float* plane, double* sum) {
     Product& oldest = queue[added++ % kFetchedAhead];
     if (added > kFetchedAhead) finish(oldest, plane);
     oldest = {g, plane, sum};
   };
+  auto plane_of = [&](int operand, int channel) {
+    return a.in(operand) + (n * a.in_shape(operand)[1] + channel) * pixels;
+  };
   for (int j = 0; j < f.channels; ++j) {
     const float* g = d_out + int64_t(j) * f.groups * pixels;
     to.ones[j] += double(plane_total(g, pixels));
+    if (pools) pools->averages_gradient(g, shares);
     double* sum = to.terms + j;
     for (size_t e = 0; e < f.edges.size(); ++e) {
-      for (size_t t = 0; t < f.edges[e].terms.size(); ++t, sum += f.channels)
-        if (weights || op.edges[e].affine_out[t] >= 0) add(g, f.edges[e].terms[t].y, j, sum);
-      if (weights && f.edges[e].identity_column >= 0)
-        add(g, f.edges[e].source, j, to.identities + int64_t(e) * f.channels + j);
+      const Mixture::Edge& edge = f.edges[e];
+      OfPlane products;
+      bool known = false;
+      auto of_source = [&](int operand) -> OfPlane& {
+        if (!std::exchange(known, true)) products = pools->products(plane_of(operand, j), g, shares);
+        return products;
+      };
+      for (size_t t = 0; t < edge.terms.size(); ++t, sum += f.channels) {
+        if (!weights && op.edges[e].affine_out[t] < 0) continue;
+        const Mixture::Term& term = edge.terms[t];
+        if (is_plane(edge, term)) {
+          add(g, plane_of(term.y, j), sum);
+        } else {
+          *sum +=
+              double(of_source(term.y).of(term.of == Mixture::Of::maxima, term.of == Mixture::Of::averages));
+        }
+      }
+      if (!weights || edge.identity_column < 0) continue;
+      double* const identity = to.identities + int64_t(e) * f.channels + j;
+      if (Mixture::pools(edge)) {
+        *identity += double(of_source(edge.source).identity);
+      } else {
+        add(g, plane_of(edge.source, j), identity);
+      }
     }
   }
   if (op.edge_out >= 0)
     for (int m = 0; m < f.channels * (f.groups - 1); ++m)
       for (size_t e = 0; e < f.edges.size(); ++e)
-        add(d_out + int64_t(bypass_channel(f, m)) * pixels, f.edges[e].source, f.edges[e].bypass_begin + m,
-            to.bypasses + e);
+        add(d_out + int64_t(bypass_channel(f, m)) * pixels,
+            plane_of(f.edges[e].source, f.edges[e].bypass_begin + m), to.bypasses + e);
   for (int64_t i = std::max<int64_t>(0, added - kFetchedAhead); i < added; ++i)
     finish(queue[i % kFetchedAhead], queue[i % kFetchedAhead].plane);
 }
@@ -296,18 +363,20 @@ void mixture_grad_kernel(const MixtureGrad& op, const KernelArgs& a) {
   const Shape& shape = a.in_shape(op.d_out);
   const int64_t pixels = shape[2] * shape[3], images = shape[0];
   const int64_t chunks = MixtureGrad::chunks(images), count = op.sums();
-  double* const sums = reinterpret_cast<double*>(a.workspace);
+  const int64_t scratch = MixtureScratch(f, shape).thread_floats();  // a multiple of 16
+  float* const memory = reinterpret_cast<float*>(a.workspace);
+  double* const sums = reinterpret_cast<double*>(memory + a.pool->threads() * scratch);
   term_factors(f, a, a.out(op.factors_out), nullptr);
   bool wants_sums = op.branch_out >= 0 || op.edge_out >= 0;
   for (const MixtureGrad::Edge& e : op.edges)
     for (int out : e.affine_out) wants_sums = wants_sums || out >= 0;
 
-  a.pool->parallel_for(chunks, [&](int64_t chunk, int) {
+  a.pool->parallel_for(chunks, [&](int64_t chunk, int thread) {
     double* at = sums + chunk * count;
     for (int64_t i = 0; i < count; ++i) at[i] = 0;
     for (int64_t n = chunk * images / chunks; n < (chunk + 1) * images / chunks; ++n) {
       const float* d_out = a.in(op.d_out) + n * shape[1] * pixels;
-      if (wants_sums) image_sums(op, a, n, d_out, pixels, Sums(f, at));
+      if (wants_sums) image_sums(op, a, n, d_out, pixels, Sums(f, at), memory + thread * scratch);
       source_gradients(op, a, n, d_out, pixels);
     }
   });

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "core/kernel.h"
+#include "ops/cpu/fetch_ahead.h"
 #include "ops/cpu/simd.h"
 #include "ops/pool2d.h"
 
@@ -46,6 +47,12 @@ struct PixelRow {
     for (int k = 0; k < V; ++k)
       r.v[k] = shifted<L, s>(k > 0 ? v[k - 1] : edge, v[k], k + 1 < V ? v[k + 1] : edge, lanes);
     return r;
+  }
+
+  float total() const {
+    Vec<L> sum = v[0];
+    for (int k = 1; k < V; ++k) sum += v[k];
+    return sum_lanes<L>(sum);
   }
 
   // f of vectors at the same place in each row.
@@ -119,14 +126,17 @@ void direct_maxima(const float* x, int64_t height, float* y) {
   }
 }
 
-template <class Row>
+// y (+)= the averages.
+template <class Row, bool add = false>
 void direct_averages(const float* x, int64_t height, float* y) {
   const Row none = Row::filled(0), inverse = inverse_columns<Row>();
   Row before = none, here = window_sums(Row::of(x));
   for (int64_t o = 0; o < height; ++o, y += Row::kColumns) {
     x += Row::kColumns;
     const Row after = o + 1 < height ? window_sums(Row::of(x)) : none;
-    ((before + here + after) * (inverse * inverse_rows(o, height))).store_to(y);
+    Row averages = (before + here + after) * (inverse * inverse_rows(o, height));
+    if constexpr (add) averages = averages + Row::of(y);
+    averages.store_to(y);
     before = here, here = after;
   }
 }
@@ -151,20 +161,19 @@ struct DirectSum {
 // A gradient sum of one image, whose channels follow.
 class DirectTerms {
  public:
-  DirectTerms(const GradientSum& sum, int y, const KernelArgs& a, int64_t n, int64_t channels,
-              int64_t pixels) {
+  DirectTerms(const GradientSum& sum, const KernelArgs& a, int64_t n, int64_t channels, int64_t pixels) {
     for (const GradientTerm& t : sum) {
       const float* factors = t.factors < 0 ? nullptr : a.in(t.factors) + t.row * channels;
       const float* offsets = t.offset_row < 0 ? nullptr : a.in(t.factors) + t.offset_row * channels;
-      term_[count_++] = {t.source == y ? nullptr : a.in(t.source) + n * a.in_shape(t.source)[1] * pixels,
+      term_[count_++] = {t.source < 0 ? nullptr : a.in(t.source) + n * a.in_shape(t.source)[1] * pixels,
                          t.step * pixels, factors, offsets};
-      if (t.source != y) ++planes_;
+      if (t.source >= 0) ++planes_;
     }
   }
   // Whether a sum fits.
-  static bool fit(const GradientSum& sum, int y) {
+  static bool fit(const GradientSum& sum) {
     size_t planes = 0, of_y = 0;
-    for (const GradientTerm& t : sum) ++(t.source == y ? of_y : planes);
+    for (const GradientTerm& t : sum) ++(t.source < 0 ? of_y : planes);
     return planes <= kDirectTerms && of_y <= 1;
   }
   int planes() const { return planes_; }
@@ -262,6 +271,60 @@ void direct_sum(int64_t height, const DirectSum& d, float* d_x) {
     if constexpr (add) sum = sum + Row::of(d_x + o * Row::kColumns);
     sum.store_to(d_x + o * Row::kColumns);
   }
+}
+
+// What a plane, its maxima and its averages have in common: a factor or an inner product of each.
+struct OfPlane {
+  float identity = 0, maxima = 0, averages = 0;
+  float& of(bool of_maxima, bool of_averages) {
+    return of_maxima ? maxima : of_averages ? averages : identity;
+  }
+};
+
+// out += identity * x + maxima * the maxima of x; averaged (+)= averages * x, where it is not null. Meanwhile
+// the plane behind x is fetched.
+template <class Row>
+void direct_plane_sum(const float* x, int64_t height, OfPlane factors, float* out, float* averaged,
+                      bool add) {
+  constexpr int W = Row::kColumns;
+  const Row none = Row::filled(-FLT_MAX);
+  Row pixels = Row::of(x), before = none, here = window_maxima(pixels);
+  for (int64_t o = 0; o < height; ++o, out += W) {
+    prefetch(x + (height + o) * W, W);
+    const bool last = o + 1 == height;
+    const Row next = last ? pixels : Row::of(x + (o + 1) * W);
+    const Row after = last ? none : window_maxima(next);
+    const Row maxima = larger(larger(before, here), after);
+    (Row::of(out) + pixels * factors.identity + maxima * factors.maxima).store_to(out);
+    if (averaged) {
+      Row sum = pixels * factors.averages;
+      if (add) sum = sum + Row::of(averaged + o * W);
+      sum.store_to(averaged + o * W);
+    }
+    pixels = next, before = here, here = after;
+  }
+}
+
+// Inner products of g with x and its maxima, and of `shares`, where it is not null, with x. Meanwhile the
+// plane behind x is fetched.
+template <class Row>
+OfPlane direct_plane_products(const float* x, int64_t height, const float* g, const float* shares) {
+  constexpr int W = Row::kColumns;
+  const Row none = Row::filled(-FLT_MAX), zero = Row::filled(0);
+  Row pixels = Row::of(x), before = none, here = window_maxima(pixels);
+  Row of_x = zero, of_maxima = zero, of_shares = zero;
+  for (int64_t o = 0; o < height; ++o) {
+    prefetch(x + (height + o) * W, W);
+    const bool last = o + 1 == height;
+    const Row next = last ? pixels : Row::of(x + (o + 1) * W);
+    const Row after = last ? none : window_maxima(next);
+    const Row d = Row::of(g + o * W);
+    of_x = of_x + d * pixels;
+    of_maxima = of_maxima + d * larger(larger(before, here), after);
+    if (shares) of_shares = of_shares + Row::of(shares + o * W) * pixels;
+    pixels = next, before = here, here = after;
+  }
+  return {of_x.total(), of_maxima.total(), of_shares.total()};
 }
 
 inline bool pools_directly(const Pool2dDesc& d, const Shape& x) {

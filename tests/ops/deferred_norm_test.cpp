@@ -52,23 +52,25 @@ TEST_CASE("batch statistics match the double oracle", "[ops][deferred_norm]") {
 TEST_CASE("a pool with a deferred normalisation on several edges", "[ops][deferred_norm]") {
   for (bool max : {true, false})
     for (int edges : {1, 2, 5})
-      for (int groups : {1, 2})
-        check({.name = fmt::format("{} pool on {} edges, {} groups", max ? "max" : "average", edges, groups),
-               .inputs = {{.shape = {3, 2 * groups, 8, 6}}, {.shape = {edges, 2}, .low = .2f, .high = 1}},
+      for (const auto& [groups, stride] : {std::pair{1, 1}, {2, 1}, {1, 2}})
+        check({.name = fmt::format("{} pool on {} edges, {} groups, stride {}", max ? "max" : "average",
+                                   edges, groups, stride),
+               .inputs = {{.shape = {3, 2 * groups, 9, 6}}, {.shape = {edges, 2}, .low = .2f, .high = 1}},
                .record =
-                   [=](Graph&, const std::vector<Tensor>& x) {
-                     const Pool2dDesc desc{.channels = 2};
+                   [=, groups = groups, stride = stride](Graph&, const std::vector<Tensor>& x) {
+                     const Pool2dDesc desc{.stride = stride, .channels = 2};
                      const DeferredNorm y =
                          defer_norm(max ? max_pool2d(x[0], desc) : avg_pool2d(x[0], desc), kEps);
                      const Tensor source = groups > 1 ? x[0] : Tensor();
-                     return std::vector{
-                         mixture(std::vector<MixtureEdge>(size_t(edges),
-                                                          MixtureEdge{.terms = {{y, 1}}, .source = source}),
-                                 x[1], {}, {.groups = groups})};
+                     return std::vector{mixture(
+                         std::vector<MixtureEdge>(
+                             size_t(edges), MixtureEdge{.terms = {{y, 1}}, .source = source, .pools = {}}),
+                         x[1], {}, {.groups = groups})};
                    },
                .oracle =
-                   [=](const std::vector<Array>& x) {
-                     const Shape& s = x[0].shape;
+                   [=, groups = groups, stride = stride](const std::vector<Array>& x) {
+                     const Shape& in = x[0].shape;
+                     const Shape s{in[0], in[1], (in[2] - 1) / stride + 1, (in[3] - 1) / stride + 1};
                      Array pooled({s[0], 2, s[2], s[3]}), out(s);
                      auto each = [&](int64_t channels, auto f) {
                        for (int64_t n = 0; n < s[0]; ++n)
@@ -78,8 +80,10 @@ TEST_CASE("a pool with a deferred normalisation on several edges", "[ops][deferr
                      };
                      each(2, [&](int64_t n, int64_t c, int64_t h, int64_t w) {
                        double best = -1e300, sum = 0, count = 0;
-                       for (int64_t p = std::max<int64_t>(0, h - 1); p < std::min(s[2], h + 2); ++p)
-                         for (int64_t q = std::max<int64_t>(0, w - 1); q < std::min(s[3], w + 2); ++q) {
+                       for (int64_t p = std::max<int64_t>(0, h * stride - 1);
+                            p < std::min(in[2], h * stride + 2); ++p)
+                         for (int64_t q = std::max<int64_t>(0, w * stride - 1);
+                              q < std::min(in[3], w * stride + 2); ++q) {
                            best = std::max(best, x[0].at(n, c, p, q));
                            sum += x[0].at(n, c, p, q);
                            count += 1;

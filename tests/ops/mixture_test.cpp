@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "core/program.h"
+#include "ops/deferred_pool.h"
 #include "ops/scaled_channels.h"
 #include "ops/separable_stage.h"
 #include "tests/support/catch.h"
@@ -13,11 +14,18 @@ using namespace ladarts::testing;
 
 namespace {
 
+struct Pool {
+  bool max;
+  int column;
+  bool affine;
+};
+
 struct Edge {
   std::vector<int> columns;  // of the terms
   std::vector<bool> affine;
   bool whole_source = true;  // false: the bypass alone
   int identity = -1;
+  std::vector<Pool> pools = {};
 };
 
 struct MixCase {
@@ -30,7 +38,19 @@ struct MixCase {
 };
 
 bool has_source(const MixCase& m, const Edge& e) {
-  return m.groups > 1 || e.identity >= 0;
+  return m.groups > 1 || e.identity >= 0 || !e.pools.empty();
+}
+
+// The maximum or mean of the 3x3 window around (h, w).
+double window_value(const Array& x, bool max, int64_t n, int64_t c, int64_t h, int64_t w) {
+  double best = -1e300, sum = 0, count = 0;
+  for (int64_t p = std::max<int64_t>(0, h - 1); p < std::min(x.shape[2], h + 2); ++p)
+    for (int64_t q = std::max<int64_t>(0, w - 1); q < std::min(x.shape[3], w + 2); ++q) {
+      best = std::max(best, x.at(n, c, p, q));
+      sum += x.at(n, c, p, q);
+      count += 1;
+    }
+  return max ? best : sum / count;
 }
 
 Array mix_oracle(const MixCase& m, const std::vector<Array>& x) {
@@ -51,6 +71,14 @@ Array mix_oracle(const MixCase& m, const std::vector<Array>& x) {
       });
     }
     const Array* source = has_source(m, m.edges[e]) ? &x[at++] : nullptr;
+    for (const Pool& pool : m.edges[e].pools) {
+      const Array* affine = pool.affine ? &x[at++] : nullptr;
+      const double w = b * x[0].at(row, pool.column);
+      terms.push_back([=](int64_t n, int64_t j, int64_t h, int64_t k) {
+        const double v = window_value(*source, pool.max, n, j, h, k);
+        return w * (affine ? affine->at(0, j) * v + affine->at(1, j) : v);
+      });
+    }
     const int64_t begin = m.edges[e].whole_source ? c : 0;
     for (int64_t n = 0; n < out.shape[0]; ++n)
       for (int64_t in = 0; in < out.shape[1]; ++in)
@@ -83,6 +111,8 @@ OpCase make(const MixCase& m) {
     if (has_source(m, e))
       c.inputs.push_back(
           {.shape = {m.term[0], m.term[1] * (m.groups - (e.whole_source ? 0 : 1)), m.term[2], m.term[3]}});
+    for (const Pool& pool : e.pools)
+      if (pool.affine) c.inputs.push_back({.shape = {2, m.term[1]}});
   }
   c.record = [m](Graph&, const std::vector<Tensor>& x) {
     size_t at = 1;
@@ -96,6 +126,9 @@ OpCase make(const MixCase& m) {
       }
       if (has_source(m, e)) edge.source = x[at++];
       edge.identity_column = e.identity;
+      for (const Pool& pool : e.pools)
+        edge.pools.push_back(
+            {pool.max ? PoolKind::max : PoolKind::average, pool.affine ? x[at++] : Tensor{}, pool.column});
       edges.push_back(edge);
     }
     return std::vector{mixture(edges, x[0], edge_weights, {.groups = m.groups, .first_row = m.first_row})};
@@ -129,11 +162,103 @@ TEST_CASE("mixture: matches the double oracle, forward and backward", "[ops][mix
               {{{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10}, std::vector<bool>(11, true), true, 11}}}));
 }
 
+TEST_CASE("mixture: pools of a source match the double oracle", "[ops][mixture][deferred_pool]") {
+  const Pool max{true, 1, true}, average{false, 0, true}, plain{false, 2, false};
+  for (Shape term : {Shape{2, 3, 8, 8}, Shape{1, 2, 16, 16}, Shape{2, 2, 32, 32}, Shape{2, 3, 5, 7},
+                     Shape{3, 2, 1, 8}, Shape{17, 1, 2, 33}})
+    for (int groups : {1, 2}) {
+      const std::string name = fmt::format("pools, {} group(s), {}", groups, term.str());
+      check(make({name, term, groups, 1, 3, 4, true, {{{0}, {true}, true, 3, {max, average}}}}));
+      check(make({name + ", three edges",
+                  term,
+                  groups,
+                  0,
+                  3,
+                  4,
+                  false,
+                  {{{0}, {false}, true, -1, {average}},
+                   {{1, 2}, {true, true}, true, 3, {}},
+                   {{3}, {true}, true, 0, {max, plain}}}}));
+    }
+}
+
+// Statistics, pools in passing and the identity of one state in several nodes: their gradients are joined.
+TEST_CASE("mixture: nodes that pool one state", "[ops][mixture][deferred_pool]") {
+  for (Shape shape : {Shape{3, 2, 8, 8}, Shape{2, 2, 16, 16}, Shape{2, 3, 6, 5}})
+    for (int nodes : {1, 2, 5})
+      for (bool in_passing : {true, false}) {
+        const float eps = 1e-3f;
+        OpCase c;
+        c.name = fmt::format("{} nodes of {}{}", nodes, shape.str(), in_passing ? ", in passing" : "");
+        c.inputs = {{.shape = shape}, {.shape = {nodes, 3}, .low = .2f, .high = 1}};
+        c.record = [=](Graph&, const std::vector<Tensor>& x) {
+          const int channels = int(shape[1]);
+          std::vector<Tensor> out;
+          MaxAndAverage affine, y;
+          if (in_passing) {
+            affine = pool_statistics(x[0], channels, eps);
+          } else {
+            y = max_avg_pool2d(x[0]);
+            affine = {defer_norm(y.max, eps).affine, defer_norm(y.average, eps).affine};
+          }
+          for (int node = 0; node < nodes; ++node) {
+            MixtureEdge edge{.terms = {{{x[0], {}}, 2}}, .source = x[0], .identity_column = 2, .pools = {}};
+            if (in_passing) {
+              edge.pools = {{PoolKind::max, affine.max, 0}, {PoolKind::average, affine.average, 1}};
+            } else {
+              edge.terms.push_back({{y.max, affine.max}, 0});
+              edge.terms.push_back({{y.average, affine.average}, 1});
+            }
+            out.push_back(mixture({edge}, x[1], {}, {.first_row = node}));
+          }
+          return out;
+        };
+        c.oracle = [=](const std::vector<Array>& x) {
+          auto normalised = [&](bool max) {
+            Array y(shape);
+            const int64_t pixels = shape[2] * shape[3], values = shape[0] * pixels;
+            for (int64_t channel = 0; channel < shape[1]; ++channel) {
+              auto each = [&](auto f) {
+                for (int64_t n = 0; n < shape[0]; ++n)
+                  for (int64_t p = 0; p < pixels; ++p) f(n, p / shape[3], p % shape[3]);
+              };
+              double mean = 0, squares = 0;
+              each([&](int64_t n, int64_t h, int64_t w) {
+                y.at(n, channel, h, w) = window_value(x[0], max, n, channel, h, w);
+                mean += y.at(n, channel, h, w) / double(values);
+              });
+              each([&](int64_t n, int64_t h, int64_t w) {
+                squares += std::pow(y.at(n, channel, h, w) - mean, 2) / double(values);
+              });
+              each([&](int64_t n, int64_t h, int64_t w) {
+                double& v = y.at(n, channel, h, w);
+                v = (v - mean) / std::sqrt(squares + double(eps));
+              });
+            }
+            return y;
+          };
+          const Array maxima = normalised(true), averages = normalised(false);
+          std::vector<Array> out;
+          for (int node = 0; node < nodes; ++node) {
+            Array sum(shape);
+            for (size_t i = 0; i < sum.v.size(); ++i)
+              sum.v[i] = x[1].at(node, 0) * maxima.v[i] + x[1].at(node, 1) * averages.v[i] +
+                         2 * x[1].at(node, 2) * x[0].v[i];
+            out.push_back(sum);
+          }
+          return out;
+        };
+        c.rtol = 1e-3;
+        c.atol = 2e-3;
+        check(c);
+      }
+}
+
 TEST_CASE("mixture: a separable stage reads its gradient without a copy", "[ops][mixture][separable_stage]") {
   const Shape x{2, 8, 8, 8};
   auto record = [](Graph&, const std::vector<Tensor>& in) {
     const auto y = separable_stage({{in[0], {}}}, {{0, in[1], in[2]}, {0, in[3], in[2], 2}}, {.channels = 4});
-    MixtureEdge edge{.terms = {{y[0], 1}, {y[1], 0}}, .source = in[0], .identity_column = 2};
+    MixtureEdge edge{.terms = {{y[0], 1}, {y[1], 0}}, .source = in[0], .identity_column = 2, .pools = {}};
     return std::vector{mixture({edge}, in[4], {}, {.groups = 2})};
   };
   OpCase c;
@@ -212,11 +337,21 @@ TEST_CASE("mixture: refuses what does not fit, naming shapes", "[ops][mixture]")
   Graph g;
   const Tensor y = g.leaf(Storage::create({2, 4, 8, 8})), w = g.leaf(Storage::create({1, 3}));
   const Tensor other = g.leaf(Storage::create({2, 4, 4, 8}));
-  auto edge = [](std::vector<MixtureTerm> terms) { return MixtureEdge{terms, {}, -1}; };
+  auto edge = [](std::vector<MixtureTerm> terms) { return MixtureEdge{terms, {}, -1, {}}; };
   const MixtureEdge one = edge({{{y, {}}, 0}});
   CHECK_THROWS_WITH(mixture({one}, w, {}, {.groups = 2}), ContainsSubstring("without source"));
   CHECK_THROWS_WITH(mixture({one, one}, w, {}), ContainsSubstring("must hold rows 0 to 1"));
   CHECK_THROWS_WITH(mixture({edge({{{y, {}}, 0}, {{other, {}}, 1}})}, w, {}),
                     ContainsSubstring("[mixture] all terms must have shape (2, 4, 8, 8)"));
   CHECK_THROWS_WITH(mixture({edge({{{y, {}}, 3}})}, w, {}), ContainsSubstring("column 3"));
+  auto pools = [&](Tensor source, MixturePool pool) {
+    return mixture({{{{{y, {}}, 0}}, source, -1, {pool}}}, w, {});
+  };
+  CHECK_THROWS_WITH(pools({}, {PoolKind::max, {}, 1}), ContainsSubstring("a pool needs the whole source"));
+  CHECK_THROWS_WITH(pools(y, {PoolKind::max, {}, 3}), ContainsSubstring("a pool has column 3"));
+  CHECK_THROWS_WITH(pools(y, {PoolKind::both, {}, 1}), ContainsSubstring("of maxima or of averages"));
+  CHECK_THROWS_WITH(pools(y, {PoolKind::max, w, 1}), ContainsSubstring("affine (1, 3) must be (2, 4)"));
+  CHECK_THROWS_WITH(pool_statistics(y, 5), ContainsSubstring("5 channels asked for"));
+  CHECK_THROWS_WITH(pool_statistics(g.leaf(Storage::create({1, 3, 1, 1})), 3),
+                    ContainsSubstring("one value a channel"));
 }

@@ -25,6 +25,17 @@ double window_value(const Array& x, Pool2dDesc d, bool max, int64_t n, int64_t c
   return max ? best : sum / count;
 }
 
+Array pooled(const Array& x, Pool2dDesc d, bool max) {
+  Array y(Shape{x.shape[0], d.channels ? d.channels : x.shape[1],
+                (x.shape[2] + 2 * d.padding - d.kernel) / d.stride + 1,
+                (x.shape[3] + 2 * d.padding - d.kernel) / d.stride + 1});
+  for (int64_t n = 0; n < y.shape[0]; ++n)
+    for (int64_t c = 0; c < y.shape[1]; ++c)
+      for (int64_t h = 0; h < y.shape[2]; ++h)
+        for (int64_t w = 0; w < y.shape[3]; ++w) y.at(n, c, h, w) = window_value(x, d, max, n, c, h, w);
+  return y;
+}
+
 OpCase pool_case(Shape shape, Pool2dDesc d, bool max) {
   return {.name = fmt::format("{} pool {} kernel {} stride {} padding {}", max ? "max" : "average",
                               shape.str(), d.kernel, d.stride, d.padding),
@@ -33,17 +44,21 @@ OpCase pool_case(Shape shape, Pool2dDesc d, bool max) {
               [=](Graph&, const std::vector<Tensor>& x) {
                 return std::vector{max ? max_pool2d(x[0], d) : avg_pool2d(x[0], d)};
               },
+          .oracle = [=](const std::vector<Array>& x) { return std::vector{pooled(x[0], d, max)}; }};
+}
+
+OpCase both_case(Shape shape, Pool2dDesc d) {
+  return {.name = fmt::format("both pools {} kernel {} stride {} padding {}", shape.str(), d.kernel, d.stride,
+                              d.padding),
+          .inputs = {{.shape = shape}},
+          .record =
+              [=](Graph&, const std::vector<Tensor>& x) {
+                const MaxAndAverage y = max_avg_pool2d(x[0], d);
+                return std::vector{y.max, y.average};
+              },
           .oracle =
               [=](const std::vector<Array>& x) {
-                Array y(Shape{shape[0], d.channels ? d.channels : shape[1],
-                              (shape[2] + 2 * d.padding - d.kernel) / d.stride + 1,
-                              (shape[3] + 2 * d.padding - d.kernel) / d.stride + 1});
-                for (int64_t n = 0; n < y.shape[0]; ++n)
-                  for (int64_t c = 0; c < y.shape[1]; ++c)
-                    for (int64_t h = 0; h < y.shape[2]; ++h)
-                      for (int64_t w = 0; w < y.shape[3]; ++w)
-                        y.at(n, c, h, w) = window_value(x[0], d, max, n, c, h, w);
-                return std::vector{y};
+                return std::vector{pooled(x[0], d, true), pooled(x[0], d, false)};
               }};
 }
 
@@ -64,6 +79,19 @@ TEST_CASE("pool2d: other windows match the oracle", "[ops][pool2d]") {
                          Pool2dDesc{4, 2, 2}, Pool2dDesc{2, 3, 1}, Pool2dDesc{3, 5, 1}, Pool2dDesc{3, 1, 0}})
       for (Shape shape : {Shape{2, 2, 8, 8}, Shape{1, 3, 7, 11}, Shape{1, 1, 16, 32}, Shape{2, 1, 14, 14}})
         check(pool_case(shape, d, max));
+}
+
+TEST_CASE("pool2d: both kinds in one op match the oracle", "[ops][pool2d]") {
+  for (Pool2dDesc d : {Pool2dDesc{}, Pool2dDesc{.stride = 2}, Pool2dDesc{5, 1, 2}, Pool2dDesc{.channels = 1}})
+    for (Shape shape : {Shape{2, 3, 8, 8}, Shape{3, 2, 16, 16}, Shape{1, 2, 32, 32}, Shape{2, 2, 7, 5},
+                        Shape{2, 2, 33, 32}, Shape{1, 2, 5, 16}, Shape{40, 17, 8, 8}})
+      check(both_case(shape, d));
+}
+
+TEST_CASE("pool2d: rows of an image that has 8, 16 or 32 columns", "[ops][pool2d]") {
+  for (bool max : {true, false})
+    for (int64_t columns : {8, 16, 32})
+      for (int64_t rows : {1, 2, 3, 9}) check(pool_case({2, 3, rows, columns}, {}, max));
 }
 
 TEST_CASE("pool2d: the first channels alone", "[ops][pool2d]") {

@@ -1,0 +1,38 @@
+#include "ops/deferred_pool.h"
+
+#include "ops/cpu/channel_moments.h"
+#include "ops/cpu/plane_pools.h"
+
+namespace ladarts {
+namespace {
+
+void pool_statistics_kernel(const PoolStatistics& op, const KernelArgs& a) {
+  const Shape& x = a.in_shape(0);
+  const int64_t channels = op.channels, pixels = x[2] * x[3], plane = Pool2dScratch::round_up(pixels);
+  const int64_t scratch = Pool2dScratch(x, x, op.desc(), 2).thread_floats + plane;
+  float* const memory = reinterpret_cast<float*>(a.workspace);  // of the threads, then the moments
+  float* const moments = memory + a.pool->threads() * scratch;
+  float* const of_averages = moments + 2 * x[0] * channels;
+  constexpr int64_t kTaskElements = 16 * 1024;
+  const int64_t grain = std::max<int64_t>(1, kTaskElements / pixels), planes = x[0] * channels;
+  a.pool->parallel_for((planes + grain - 1) / grain, [&](int64_t task, int thread) {
+    float* const y = memory + thread * scratch;
+    const PlanePools pools(x, y + plane);
+    for (int64_t p = task * grain; p < std::min(planes, (task + 1) * grain); ++p) {
+      const float* from = a.in(0) + (p / channels * x[1] + p % channels) * pixels;
+      pools.maxima(from, y);
+      plane_moments(y, pixels, moments + 2 * p);
+      pools.averages(from, y);
+      plane_moments(y, pixels, of_averages + 2 * p);
+    }
+  });
+  for (int i = 0; i < 2; ++i)
+    for (int64_t c = 0; c < channels; ++c)
+      normalising_affine((i == 0 ? moments : of_averages) + 2 * c, 2 * channels, x[0], pixels, op.eps,
+                         a.out(i) + c, a.out(i) + channels + c);
+}
+
+LADARTS_CPU_KERNEL(PoolStatistics, pool_statistics_kernel)
+
+}  // namespace
+}  // namespace ladarts
