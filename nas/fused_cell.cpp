@@ -78,7 +78,15 @@ class FusedCell {
       const bool in_passing = shared && darts_ && stride == 1 && p.kernel == kPlanePool.kernel;
       DeferredNorm pooled;
       if (shared && !in_passing) pooled = pool(p, x, int(part), stride);
-      for (int node = std::max(0, source - space_.inputs + 1); node < space_.nodes; ++node) {
+      const int first = std::max(0, source - space_.inputs + 1);
+      std::vector<Tensor> halves;  // of each node from the first on
+      if (skip && !identity) {
+        std::vector<std::string> names;
+        for (int node = first; node < space_.nodes; ++node)
+          names.push_back(name_of(space_.edge_index(node, source), p));
+        halves = layers_.strided_halves(names, x, part, part);
+      }
+      for (int node = first; node < space_.nodes; ++node) {
         const int e = space_.edge_index(node, source);
         MixtureEdge& edge = edges_[size_t(e)];
         if (identity || in_passing || part < channels) edge.source = bypass ? bypass : x;
@@ -93,8 +101,7 @@ class FusedCell {
         } else if (shared) {
           edge.terms.push_back({pooled, column});
         } else if (skip) {
-          edge.terms.push_back(
-              {defer_norm(layers_.strided_halves(name_of(e, p), x, part, part), kNormEps), column});
+          edge.terms.push_back({defer_norm(halves[size_t(node - first)], kNormEps), column});
         } else {
           edge.terms.push_back({{layers_.primitive(p, name_of(e, p), head, stride), {}}, column});
         }

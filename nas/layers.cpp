@@ -117,6 +117,17 @@ Tensor Layers::strided_halves(const std::string& name, Tensor x, int64_t channel
   return ladarts::factorized_reduce(x, even.weight, odd.weight, {.channels = int(read)}, even.bias, odd.bias);
 }
 
+std::vector<Tensor> Layers::strided_halves(const std::vector<std::string>& names, Tensor x, int64_t channels,
+                                           int64_t read) {
+  LADARTS_CHECK(!folded());
+  std::vector<FactorizedReduceWeights> pairs;
+  for (const std::string& name : names) {
+    const auto [even, odd] = halves_weights(name, channels, read);
+    pairs.push_back({even.weight, odd.weight});
+  }
+  return ladarts::factorized_reduce(x, pairs, {.channels = int(read)});
+}
+
 Tensor Layers::factorized_reduce(const std::string& name, const std::vector<Tensor>& x, int64_t channels) {
   const auto [even, odd] = halves_weights(name, channels, channels_of(x));
   Tensor y = ladarts::factorized_reduce(x, even.weight, odd.weight, even.bias, odd.bias);

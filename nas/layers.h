@@ -79,6 +79,9 @@ class Layers {
   Tensor factorized_reduce(const std::string& name, const std::vector<Tensor>& x, int64_t channels);
   // The same before its normalisation, of the first `read` channels of x.
   Tensor strided_halves(const std::string& name, Tensor x, int64_t channels, int64_t read);
+  // The same for each name in one op.
+  std::vector<Tensor> strided_halves(const std::vector<std::string>& names, Tensor x, int64_t channels,
+                                     int64_t read);
   // Twice [ReLU, depthwise, pointwise, normalisation]: name.depthwise0, .pointwise0, .norm0, .depthwise1, ...
   // addend: added to the result; empty, or only where adds() is true.
   Tensor sep_conv(const std::string& name, Tensor x, int kernel, int stride, Tensor addend = {});

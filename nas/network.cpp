@@ -212,7 +212,10 @@ int64_t multiply_accumulates(const Graph& graph) {
       continue;
     }
     int weights = 0;  // which operand
-    if (const auto* reduce = dynamic_cast<const FactorizedReduce*>(op)) weights = reduce->parts;
+    if (const auto* reduce = dynamic_cast<const FactorizedReduce*>(op)) {
+      LADARTS_CHECK(reduce->pairs == 1);
+      weights = reduce->parts;
+    }
     if (dynamic_cast<const Linear*>(op)) weights = 1;
     if (weights == 0) continue;
     const Shape& weight = graph.values()[size_t(node.inputs[size_t(weights)])].shape;  // (outputs, ...)

@@ -10,43 +10,61 @@ namespace ladarts {
 
 namespace {
 
-Tensor record(const std::vector<Tensor>& parts, int64_t read, Tensor even, Tensor odd, Tensor even_bias,
-              Tensor odd_bias) {
-  for (const Tensor& w : {even, odd}) {
-    require_float("factorized_reduce", "a weight", w);
-    require(w.rank() == 4 && w.dim(0) > 0 && w.shape() == Shape{w.dim(0), read, 1, 1},
-            "[factorized_reduce] weight {} must be (outputs, {}, 1, 1)", w.shape().str(), read);
-  }
-  require(bool(even_bias) == bool(odd_bias), "[factorized_reduce] give both biases, or neither");
+std::vector<Tensor> record(const std::vector<Tensor>& parts, int64_t read,
+                           const std::vector<FactorizedReduceWeights>& pairs, Tensor even_bias,
+                           Tensor odd_bias) {
+  require(!pairs.empty(), "[factorized_reduce] no weights given");
   std::vector<Tensor> operands = parts;
-  operands.insert(operands.end(), {even, odd});
+  for (const FactorizedReduceWeights& pair : pairs) {
+    for (const Tensor& w : {pair.even, pair.odd}) {
+      require_float("factorized_reduce", "a weight", w);
+      require(w.rank() == 4 && w.dim(0) > 0 && w.shape() == Shape{w.dim(0), read, 1, 1},
+              "[factorized_reduce] weight {} must be (outputs, {}, 1, 1)", w.shape().str(), read);
+    }
+    require(pair.even.shape() == pairs[0].even.shape() && pair.odd.shape() == pairs[0].odd.shape(),
+            "[factorized_reduce] weights {} and {} differ from the first, {} and {}", pair.even.shape().str(),
+            pair.odd.shape().str(), pairs[0].even.shape().str(), pairs[0].odd.shape().str());
+    operands.insert(operands.end(), {pair.even, pair.odd});
+  }
+  const int64_t even = pairs[0].even.dim(0), odd = pairs[0].odd.dim(0);
+  require(bool(even_bias) == bool(odd_bias), "[factorized_reduce] give both biases, or neither");
   if (even_bias) {
-    require(even_bias.shape() == Shape{even.dim(0)} && odd_bias.shape() == Shape{odd.dim(0)},
+    require(even_bias.shape() == Shape{even} && odd_bias.shape() == Shape{odd},
             "[factorized_reduce] biases {} and {} must be ({}) and ({})", even_bias.shape().str(),
-            odd_bias.shape().str(), even.dim(0), odd.dim(0));
+            odd_bias.shape().str(), even, odd);
     operands.insert(operands.end(), {even_bias, odd_bias});
   }
   const Tensor x = parts[0];
-  const Shape y{x.dim(0), even.dim(0) + odd.dim(0), (x.dim(2) + 1) / 2, (x.dim(3) + 1) / 2};
-  return x.graph().add(std::make_shared<FactorizedReduce>(int(parts.size())), operands, {{y}})[0];
+  const OutputSpec y{{x.dim(0), even + odd, (x.dim(2) + 1) / 2, (x.dim(3) + 1) / 2}};
+  return x.graph().add(std::make_shared<FactorizedReduce>(int(parts.size()), int(pairs.size())), operands,
+                       std::vector<OutputSpec>(pairs.size(), y));
+}
+
+int64_t channels_read(Tensor x, FactorizedReduceDesc desc) {
+  require_images("factorized_reduce", x);
+  require(x.shape().elements() > 0, "[factorized_reduce] x of shape {} is empty", x.shape().str());
+  const int64_t read = desc.channels ? desc.channels : x.dim(1);
+  require(read > 0 && read <= x.dim(1), "[factorized_reduce] {} channels asked for, x of shape {} has {}",
+          read, x.shape().str(), x.dim(1));
+  return read;
 }
 
 }  // namespace
 
 Tensor factorized_reduce(Tensor x, Tensor even, Tensor odd, FactorizedReduceDesc desc, Tensor even_bias,
                          Tensor odd_bias) {
-  require_images("factorized_reduce", x);
-  require(x.shape().elements() > 0, "[factorized_reduce] x of shape {} is empty", x.shape().str());
-  const int64_t read = desc.channels ? desc.channels : x.dim(1);
-  require(read > 0 && read <= x.dim(1), "[factorized_reduce] {} channels asked for, x of shape {} has {}",
-          read, x.shape().str(), x.dim(1));
-  return record({x}, read, even, odd, even_bias, odd_bias);
+  return record({x}, channels_read(x, desc), {{even, odd}}, even_bias, odd_bias)[0];
 }
 
 Tensor factorized_reduce(const std::vector<Tensor>& x, Tensor even, Tensor odd, Tensor even_bias,
                          Tensor odd_bias) {
   if (!readable_as_parts(x)) return factorized_reduce(concat_channels(x), even, odd, {}, even_bias, odd_bias);
-  return record(x, int64_t(x.size()) * x[0].dim(1), even, odd, even_bias, odd_bias);
+  return record(x, int64_t(x.size()) * x[0].dim(1), {{even, odd}}, even_bias, odd_bias)[0];
+}
+
+std::vector<Tensor> factorized_reduce(Tensor x, const std::vector<FactorizedReduceWeights>& weights,
+                                      FactorizedReduceDesc desc) {
+  return record({x}, channels_read(x, desc), weights, {}, {});
 }
 
 FactorizedReduceGeometry::FactorizedReduceGeometry(const Shape& x, const Shape& even, const Shape& odd)
@@ -68,16 +86,15 @@ FactorizedReducePlan::FactorizedReducePlan(const FactorizedReduceGeometry& g) {
   chunks = (g.images + chunk_images - 1) / chunk_images;
   panel = g.read * stride;
   const int64_t most = std::max(g.outputs[0], g.outputs[1]);
-  thread_floats = 2 * panel + most * stride + (g.pixels() + 15) / 16 * 16;
+  thread_floats = 3 * panel + most * stride + (g.pixels() + 15) / 16 * 16;
 }
 
 void FactorizedReduce::backward(Backward& b) const {
-  require(b.inputs() == parts + 2,
+  require(b.inputs() == parts + 2 * pairs,
           "[factorized_reduce] the form with biases has no gradient: it is for inference");
   FactorizedReduceGrad op;
   std::vector<Tensor> operands;
   for (int i = 0; i < b.inputs(); ++i) operands.push_back(b.input(i));
-  op.d_y = gradient_sum(b, 0, operands);
   std::vector<int> grads_of;
   auto want = [&](int input) {
     if (!b.needs(input)) return -1;
@@ -85,8 +102,22 @@ void FactorizedReduce::backward(Backward& b) const {
     return int(grads_of.size()) - 1;
   };
   for (int i = 0; i < parts; ++i) op.x_out.push_back(want(i));
-  for (int parity = 0; parity < 2; ++parity) op.weight_out[parity] = want(parts + parity);
+  for (int i = 0; i < pairs; ++i) {
+    FactorizedReduceGrad::Pair pair;
+    pair.d_y = gradient_sum(b, i, operands);
+    for (int parity = 0; parity < 2; ++parity) pair.weight_out[parity] = want(parts + 2 * i + parity);
+    op.pairs.push_back(std::move(pair));
+  }
   b.emit(std::move(op), operands, grads_of);
+}
+
+bool FactorizedReduceGrad::wants_x() const {
+  return std::any_of(x_out.begin(), x_out.end(), [](int out) { return out >= 0; });
+}
+
+bool FactorizedReduceGrad::wants_weights() const {
+  return std::any_of(pairs.begin(), pairs.end(),
+                     [](const Pair& p) { return p.weight_out[0] >= 0 || p.weight_out[1] >= 0; });
 }
 
 namespace {
@@ -110,22 +141,23 @@ size_t FactorizedReduce::workspace_bytes(const NodeShapes& s, int threads) const
 size_t FactorizedReduceGrad::workspace_bytes(const NodeShapes& s, int threads) const {
   const FactorizedReduceGeometry g = geometry(s, parts());
   const FactorizedReducePlan plan(g);
-  return size_t(threads * plan.thread_floats + plan.chunks * g.weights()) * sizeof(float);
+  return size_t(threads * plan.thread_floats + plan.chunks * g.weights() * int64_t(pairs.size())) *
+         sizeof(float);
 }
 
 Cost FactorizedReduce::cost(const NodeShapes& s) const {
   Cost cost = Op::cost(s);
   const FactorizedReduceGeometry g = geometry(s, parts);
-  cost.flops = 2 * multiply_accumulates(g);
+  cost.flops = 2 * multiply_accumulates(g) * pairs;
   cost.bytes_moved -= 4.0 * double(s.inputs[0].elements()) * (parts - double(g.read) / double(g.channels));
   return cost;
 }
 
 Cost FactorizedReduceGrad::cost(const NodeShapes& s) const {
   Cost cost = Op::cost(s);
-  const double forward = 2 * multiply_accumulates(geometry(s, parts()));
+  const double forward = 2 * multiply_accumulates(geometry(s, parts())) * double(pairs.size());
   for (const int out : x_out) cost.flops += out >= 0 ? forward / parts() : 0;
-  cost.flops += (weight_out[0] >= 0 || weight_out[1] >= 0 ? forward : 0);
+  cost.flops += wants_weights() ? forward : 0;
   return cost;
 }
 

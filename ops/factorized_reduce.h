@@ -22,10 +22,17 @@ Tensor factorized_reduce(Tensor x, Tensor even, Tensor odd, FactorizedReduceDesc
 Tensor factorized_reduce(const std::vector<Tensor>& x, Tensor even, Tensor odd, Tensor even_bias = {},
                          Tensor odd_bias = {});
 
+// Several of one x, which is read once; all weights of the same shapes. In order of the pairs.
+struct FactorizedReduceWeights {
+  Tensor even, odd;
+};
+std::vector<Tensor> factorized_reduce(Tensor x, const std::vector<FactorizedReduceWeights>& weights,
+                                      FactorizedReduceDesc desc = {});
+
 struct FactorizedReduceGeometry {
   int64_t images, channels, read;  // of one part of x, of which the first `read` of all channels are read
   int64_t h, w, oh, ow;
-  int64_t outputs[2];  // from even and odd pixels
+  int64_t outputs[2];  // of a pair of weights, from even and odd pixels
 
   FactorizedReduceGeometry(const Shape& x, const Shape& even, const Shape& odd);
   int64_t all_outputs() const { return outputs[0] + outputs[1]; }
@@ -33,18 +40,19 @@ struct FactorizedReduceGeometry {
   int64_t pixels() const { return oh * ow; }
 };
 
-class FactorizedReduce : public Op {  // (x in parts, even, odd, [even_bias, odd_bias]) -> (y)
+// (x in parts, then of each pair even, odd; [even_bias, odd_bias] of a single pair) -> (y of each pair)
+class FactorizedReduce : public Op {
  public:
-  explicit FactorizedReduce(int p = 1) : parts(p) {}
+  explicit FactorizedReduce(int p = 1, int q = 1) : parts(p), pairs(q) {}
   std::string_view name() const override { return "factorized_reduce"; }
   void backward(Backward& b) const override;
   size_t workspace_bytes(const NodeShapes& s, int threads) const override;
   Cost cost(const NodeShapes& s) const override;
-  int parts;
+  int parts, pairs;
 };
 
-// (x in parts, even, odd, what d_y names...) -> the wanted ones of (d_x of each part, d_even, d_odd); the
-// *_out members give their positions, or -1.
+// (x in parts, even and odd of each pair, what the sums name...) -> the wanted ones of (d_x of each part,
+// d_even and d_odd of each pair); the *_out members give their positions, or -1.
 class FactorizedReduceGrad : public Op {
  public:
   std::string_view name() const override { return "factorized_reduce_grad"; }
@@ -52,11 +60,16 @@ class FactorizedReduceGrad : public Op {
   size_t workspace_bytes(const NodeShapes& s, int threads) const override;
   Cost cost(const NodeShapes& s) const override;
 
+  struct Pair {
+    int weight_out[2] = {-1, -1};
+    GradientSum d_y;  // empty: none reached it
+  };
   int parts() const { return int(x_out.size()); }
+  bool wants_x() const;
+  bool wants_weights() const;
 
   std::vector<int> x_out;  // of each part
-  int weight_out[2] = {-1, -1};
-  GradientSum d_y;
+  std::vector<Pair> pairs;
 };
 
 // How the CPU kernels cut their work; by shape alone, so that results do not depend on the number of threads.

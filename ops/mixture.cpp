@@ -99,6 +99,7 @@ Tensor mixture(const std::vector<MixtureEdge>& edges, Tensor branch_weights, Ten
       const int y = append(t.value.y);
       edge.terms.push_back({y, t.value.affine ? append(t.value.affine) : -1, t.column});
     }
+    edge.pools = !e.pools.empty();
     for (const MixturePool& p : e.pools) {
       check_pool(p, e, term, desc.groups, branch_weights.dim(1));
       edge.terms.push_back({source, p.affine ? append(p.affine) : -1, p.column,
@@ -115,13 +116,8 @@ int Mixture::n_terms() const {
   return n;
 }
 
-bool Mixture::pools(const Edge& e) {
-  return std::any_of(e.terms.begin(), e.terms.end(),
-                     [](const Term& t) { return t.of == Of::maxima || t.of == Of::averages; });
-}
-
 bool Mixture::has_pools() const {
-  return std::any_of(edges.begin(), edges.end(), pools);
+  return std::any_of(edges.begin(), edges.end(), [](const Edge& e) { return e.pools; });
 }
 
 Pool2dDesc Mixture::pool_desc() const {

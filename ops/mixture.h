@@ -55,6 +55,7 @@ class Mixture : public Op {
     int source = -1;  // operand; -1: none
     int bypass_begin = 0;
     int identity_column = -1;  // with one group an identity is a term
+    bool pools = false;        // whether any term is
   };
   std::string_view name() const override { return "mixture"; }
   void backward(Backward& b) const override;
@@ -63,7 +64,6 @@ class Mixture : public Op {
 
   int n_terms() const;
   bool has_pools() const;
-  static bool pools(const Edge& e);
   Pool2dDesc pool_desc() const;
   // Factors of every term and channel, and a constant for each channel.
   int64_t factor_floats() const { return Pool2dScratch::round_up(int64_t(n_terms() + 1) * channels); }

@@ -246,6 +246,7 @@ void Exporter::factorized_reduce(const FactorizedReduce& op, const ladarts::Node
   const auto weights = size_t(op.parts), biases = weights + 2;
   const Shape &x = shape_of(node.inputs[0]), &even = shape_of(node.inputs[weights]),
               &odd = shape_of(node.inputs[weights + 1]);
+  require(op.pairs == 1, "[onnx] [factorized_reduce] of several pairs of weights cannot be exported");
   require(even[1] == op.parts * x[1], "[onnx] [factorized_reduce] of some channels cannot be exported");
   const bool biased = node.inputs.size() > biases;
   const std::string positive = joined(node, op.parts, true);

@@ -52,15 +52,17 @@ void gather_panel(const Geometry& g, const FactorizedReducePlan& p, const Channe
   }
 }
 
-// to (rows, pixels of the block), rows `to_row` apart, = a * panel.
+// to (rows, pixels of the block), rows `to_row` apart, (+)= a * panel.
 void product(int64_t rows, int64_t k, const float* a, int64_t a_row, int64_t a_k, const float* panel,
-             int64_t panel_row, float* to, int64_t to_row, int64_t pixels, const float* bias, bool far) {
+             int64_t panel_row, float* to, int64_t to_row, int64_t pixels, const float* bias, bool add,
+             bool far) {
   GemmTile t{};
   t.k = k;
   t.a = a, t.a_row = a_row, t.a_k = a_k;
   t.b = panel, t.b_row = panel_row;
   t.c = to, t.c_row = to_row, t.columns = pixels;
   t.bias = bias;
+  if (add) t.addend = to;
   t.far = far;
   gemm(rows, t);
 }
@@ -72,7 +74,7 @@ Geometry geometry_of(const KernelArgs& a, int parts) {
 void factorized_reduce(const FactorizedReduce& op, const KernelArgs& a) {
   const Geometry g = geometry_of(a, op.parts);
   const FactorizedReducePlan p(g);
-  const int weights = op.parts, biases = op.parts + 2;
+  const int weights = op.parts, biases = op.parts + 2 * op.pairs;
   a.pool->parallel_for(g.images * p.blocks, [&](int64_t task, int thread) {
     const int64_t n = task / p.blocks;
     const Rows r(g, p, task % p.blocks);
@@ -80,9 +82,10 @@ void factorized_reduce(const FactorizedReduce& op, const KernelArgs& a) {
     for (int parity = 0; parity < 2; ++parity) {
       gather_panel(g, p, {a.inputs, g.channels}, n, parity, r, panel);
       const int64_t first = parity ? g.outputs[0] : 0;
-      product(g.outputs[parity], g.read, a.in(weights + parity), g.read, 1, panel, p.stride,
-              a.out(0) + (n * g.all_outputs() + first) * g.pixels() + r.begin * g.ow, g.pixels(), r.pixels,
-              a.n_inputs > biases ? a.in(biases + parity) : nullptr, true);
+      for (int pair = 0; pair < op.pairs; ++pair)
+        product(g.outputs[parity], g.read, a.in(weights + 2 * pair + parity), g.read, 1, panel, p.stride,
+                a.out(pair) + (n * g.all_outputs() + first) * g.pixels() + r.begin * g.ow, g.pixels(),
+                r.pixels, a.n_inputs > biases ? a.in(biases + parity) : nullptr, false, true);
     }
   });
 }
@@ -110,18 +113,19 @@ struct ImageGradient {
   const KernelArgs& a;
   const Geometry& g;
   const FactorizedReducePlan& p;
-  float* panels[2];  // (read, stride): inputs, then what each receives
+  float* panels[2];  // (read, stride): what the inputs receive
+  float* inputs;     // (read, stride)
   float* d_y;        // (outputs, stride)
   float* plane;      // scratch of one plane of the gradient
 
   ChannelParts x() const { return {a.inputs, g.channels}; }
 
-  // The gradient of the outputs from pixels of this parity, rows r.
-  void gather_gradient(int64_t n, int parity, Rows r) const {
+  // The gradient of a pair's outputs from pixels of this parity, rows r.
+  void gather_gradient(const GradientSum& sum, int64_t n, int parity, Rows r) const {
     for (int64_t o = 0; o < g.outputs[parity]; ++o) {
       const int64_t channel = (parity ? g.outputs[0] : 0) + o;
       const float* from =
-          gradient_plane(op.d_y, a, n, channel, g.all_outputs(), g.pixels(), plane) + r.begin * g.ow;
+          gradient_plane(sum, a, n, channel, g.all_outputs(), g.pixels(), plane) + r.begin * g.ow;
       float* to = d_y + o * p.stride;
       std::memcpy(to, from, size_t(r.pixels) * sizeof(float));
       for (int64_t j = r.pixels; j < p.stride; ++j) to[j] = 0.f;
@@ -132,16 +136,10 @@ struct ImageGradient {
     DotTile t{};
     t.length = p.stride;
     t.a = d_y, t.a_row = p.stride;
-    t.b = panels[parity], t.b_row = p.stride;
+    t.b = inputs, t.b_row = p.stride;
     t.c = d_w, t.c_row = g.read;
     t.add = true;
     dot_product(g.outputs[parity], g.read, t);
-  }
-
-  bool wants_x() const {
-    for (const int out : op.x_out)
-      if (out >= 0) return true;
-    return false;
   }
 
   void scatter(int64_t n, Rows r) const {
@@ -172,16 +170,19 @@ struct ImageGradient {
 
   void run(int64_t n, Rows r, float* weights) const {
     for (int parity = 0; parity < 2; ++parity) {
-      gather_gradient(n, parity, r);
-      if (op.weight_out[parity] >= 0) {
-        gather_panel(g, p, x(), n, parity, r, panels[parity]);
-        weight_gradient(parity, weights + (parity ? g.outputs[0] * g.read : 0));
+      if (op.wants_weights()) gather_panel(g, p, x(), n, parity, r, inputs);
+      for (size_t pair = 0; pair < op.pairs.size(); ++pair) {
+        const FactorizedReduceGrad::Pair& of = op.pairs[pair];
+        gather_gradient(of.d_y, n, parity, r);
+        if (of.weight_out[parity] >= 0)
+          weight_gradient(parity,
+                          weights + int64_t(pair) * g.weights() + (parity ? g.outputs[0] * g.read : 0));
+        if (op.wants_x())
+          product(g.read, g.outputs[parity], a.in(op.parts() + 2 * int(pair) + parity), 1, g.read, d_y,
+                  p.stride, panels[parity], p.stride, r.pixels, nullptr, pair > 0, false);
       }
-      if (wants_x())
-        product(g.read, g.outputs[parity], a.in(op.parts() + parity), 1, g.read, d_y, p.stride,
-                panels[parity], p.stride, r.pixels, nullptr, false);
     }
-    if (wants_x()) scatter(n, r);
+    if (op.wants_x()) scatter(n, r);
   }
 };
 
@@ -190,22 +191,31 @@ void factorized_reduce_grad(const FactorizedReduceGrad& op, const KernelArgs& a)
   const FactorizedReducePlan p(g);
   auto* scratch = reinterpret_cast<float*>(a.workspace);
   float* const partials = scratch + a.pool->threads() * p.thread_floats;
+  const int64_t all_weights = g.weights() * int64_t(op.pairs.size());
   a.pool->parallel_for(p.chunks, [&](int64_t chunk, int thread) {
     float* at = scratch + thread * p.thread_floats;
     const int64_t most = std::max(g.outputs[0], g.outputs[1]);
-    const ImageGradient image{
-        op, a, g, p, {at, at + p.panel}, at + 2 * p.panel, at + 2 * p.panel + most * p.stride};
-    float* weights = partials + chunk * g.weights();
-    zero_floats(weights, g.weights());
+    const ImageGradient image{op,
+                              a,
+                              g,
+                              p,
+                              {at, at + p.panel},
+                              at + 2 * p.panel,
+                              at + 3 * p.panel,
+                              at + 3 * p.panel + most * p.stride};
+    float* weights = partials + chunk * all_weights;
+    zero_floats(weights, all_weights);
     for (int64_t n = chunk * p.chunk_images; n < std::min(g.images, (chunk + 1) * p.chunk_images); ++n)
       for (int64_t block = 0; block < p.blocks; ++block) image.run(n, Rows(g, p, block), weights);
   });
-  for (int parity = 0; parity < 2; ++parity) {
-    const int out = op.weight_out[parity];
-    if (out < 0) continue;
-    const int64_t first = parity ? g.outputs[0] * g.read : 0, count = g.outputs[parity] * g.read;
-    sum_parts(partials + first, p.chunks, g.weights(), count, a.out(out), a.accumulate(out));
-  }
+  for (size_t pair = 0; pair < op.pairs.size(); ++pair)
+    for (int parity = 0; parity < 2; ++parity) {
+      const int out = op.pairs[pair].weight_out[parity];
+      if (out < 0) continue;
+      const int64_t first = int64_t(pair) * g.weights() + (parity ? g.outputs[0] * g.read : 0);
+      sum_parts(partials + first, p.chunks, all_weights, g.outputs[parity] * g.read, a.out(out),
+                a.accumulate(out));
+    }
 }
 
 LADARTS_CPU_KERNEL(FactorizedReduce, factorized_reduce)

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "ops/cpu/fetch_ahead.h"
+#include "ops/cpu/lane_sums.h"
 #include "ops/cpu/parallel.h"
 #include "ops/cpu/plane_pools.h"
 #include "ops/cpu/simd.h"
@@ -98,7 +99,7 @@ class PlaneSum {
 // Whether a term, or the identity, is added as a plane of its own: the others are made of a source that is
 // pooled.
 bool is_plane(const Mixture::Edge& edge, const Mixture::Term& t) {
-  return t.of == Mixture::Of::value || !Mixture::pools(edge);
+  return t.of == Mixture::Of::value || !edge.pools;
 }
 
 void mixture_kernel(const Mixture& op, const KernelArgs& a) {
@@ -129,7 +130,7 @@ void mixture_kernel(const Mixture& op, const KernelArgs& a) {
           if (is_plane(edge, t)) sum.add(plane(t.y, n, j), *factor);
           factor += op.channels;
         }
-        if (edge.identity_column >= 0 && !Mixture::pools(edge))
+        if (edge.identity_column >= 0 && !edge.pools)
           sum.add(plane(edge.source, n, j), identity_weight(op, a, e));
       }
       sum.finish();
@@ -180,6 +181,48 @@ float dot(const float* x, const float* y, int64_t n, const float* next) {
   for (; i < n; ++i) sum += x[i] * y[i];
   return sum;
 }
+
+// Inner products of small planes with one g, four at a time: their lanes are summed together. Meanwhile
+// planes a few channels on are fetched.
+class SmallProducts {
+ public:
+  static constexpr int64_t kMostPixels = 256;
+  static bool suit(int64_t pixels) { return pixels <= kMostPixels && pixels % kLanes == 0; }
+  SmallProducts(const float* g, int64_t pixels) : g_(g), pixels_(pixels) {}
+  ~SmallProducts() {
+    if (count_ > 0) flush();
+  }
+  void add(const float* plane, double* sum) {
+    planes_[count_] = plane, sums_[count_] = sum;
+    if (++count_ == kMost) flush();
+  }
+
+ private:
+  static constexpr int kMost = 4;
+  static constexpr int64_t kAhead = 512;  // floats
+
+  void flush() {
+    Vec<kLanes> products[kMost] = {};
+    for (int k = count_; k < kMost; ++k) planes_[k] = planes_[0];
+    for (int64_t i = 0; i < pixels_; i += kLanes) {
+      const Vec<kLanes> g = load<kLanes>(g_ + i);
+      for (int k = 0; k < kMost; ++k) {
+        prefetch(planes_[k] + i + kAhead, kLanes);
+        products[k] += g * load<kLanes>(planes_[k] + i);
+      }
+    }
+    float found[kMost] = {};
+    add_lane_sums<kLanes>(products, kMost, found);
+    for (int k = 0; k < count_; ++k) *sums_[k] += double(found[k]);
+    count_ = 0;
+  }
+
+  const float* g_;
+  int64_t pixels_;
+  int count_ = 0;
+  const float* planes_[kMost];
+  double* sums_[kMost];
+};
 
 float plane_total(const float* x, int64_t n) {
   constexpr int L = kLanes;
@@ -258,6 +301,8 @@ void image_sums(const MixtureGrad& op, const KernelArgs& a, int64_t n, const flo
     to.ones[j] += double(plane_total(g, pixels));
     if (pools) pools->averages_gradient(g, shares);
     double* sum = to.terms + j;
+    const bool small = SmallProducts::suit(pixels);
+    SmallProducts together(g, pixels);
     for (size_t e = 0; e < f.edges.size(); ++e) {
       const Mixture::Edge& edge = f.edges[e];
       OfPlane products;
@@ -270,7 +315,7 @@ void image_sums(const MixtureGrad& op, const KernelArgs& a, int64_t n, const flo
         if (!weights && op.edges[e].affine_out[t] < 0) continue;
         const Mixture::Term& term = edge.terms[t];
         if (is_plane(edge, term)) {
-          add(g, plane_of(term.y, j), sum);
+          small ? together.add(plane_of(term.y, j), sum) : add(g, plane_of(term.y, j), sum);
         } else {
           *sum +=
               double(of_source(term.y).of(term.of == Mixture::Of::maxima, term.of == Mixture::Of::averages));
@@ -278,7 +323,7 @@ void image_sums(const MixtureGrad& op, const KernelArgs& a, int64_t n, const flo
       }
       if (!weights || edge.identity_column < 0) continue;
       double* const identity = to.identities + int64_t(e) * f.channels + j;
-      if (Mixture::pools(edge)) {
+      if (edge.pools) {
         *identity += double(of_source(edge.source).identity);
       } else {
         add(g, plane_of(edge.source, j), identity);

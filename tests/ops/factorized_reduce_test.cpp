@@ -15,20 +15,27 @@ struct ReduceCase {
   int channels = 0;
   bool bias = false;
   int parts = 1;
+  int pairs = 1;
 };
 
 OpCase make(const ReduceCase& s) {
   const int64_t read = s.channels ? s.channels : s.parts * s.x[1];
   const auto parts = size_t(s.parts);
   OpCase c;
-  c.name = fmt::format("factorized_reduce {} x {} to {} + {}, channels {}, bias {}", s.parts, s.x.str(),
-                       s.even, s.odd, s.channels, s.bias);
+  c.name = fmt::format("factorized_reduce {} x {} to {} x ({} + {}), channels {}, bias {}", s.parts,
+                       s.x.str(), s.pairs, s.even, s.odd, s.channels, s.bias);
   c.inputs.assign(parts, {.shape = s.x});
-  c.inputs.insert(c.inputs.end(), {{.shape = {s.even, read, 1, 1}}, {.shape = {s.odd, read, 1, 1}}});
+  for (int pair = 0; pair < s.pairs; ++pair)
+    c.inputs.insert(c.inputs.end(), {{.shape = {s.even, read, 1, 1}}, {.shape = {s.odd, read, 1, 1}}});
   if (s.bias) c.inputs.insert(c.inputs.end(), {{.shape = {s.even}}, {.shape = {s.odd}}});
   c.gradients = !s.bias;
   c.record = [=](Graph&, const std::vector<Tensor>& x) {
     const Tensor even_bias = s.bias ? x[parts + 2] : Tensor(), odd_bias = s.bias ? x[parts + 3] : Tensor();
+    if (s.pairs > 1) {
+      std::vector<FactorizedReduceWeights> pairs;
+      for (size_t i = 1; i < x.size(); i += 2) pairs.push_back({x[i], x[i + 1]});
+      return factorized_reduce(x[0], pairs, {s.channels});
+    }
     if (parts == 1)
       return std::vector{factorized_reduce(x[0], x[1], x[2], {s.channels}, even_bias, odd_bias)};
     return std::vector{
@@ -36,19 +43,24 @@ OpCase make(const ReduceCase& s) {
   };
   c.oracle = [=](const std::vector<Array>& x) {
     const Array joined = join_channels({x.begin(), x.begin() + s.parts});
-    Array y({s.x[0], s.even + s.odd, (s.x[2] + 1) / 2, (s.x[3] + 1) / 2});
-    for (int64_t n = 0; n < y.shape[0]; ++n)
-      for (int64_t o = 0; o < y.shape[1]; ++o)
-        for (int64_t h = 0; h < y.shape[2]; ++h)
-          for (int64_t w = 0; w < y.shape[3]; ++w) {
-            const int64_t parity = o < s.even ? 0 : 1, k = parity ? o - s.even : o;
-            double sum = s.bias ? x[parts + 2 + size_t(parity)].v[size_t(k)] : 0;
-            for (int64_t i = 0; i < read; ++i)
-              sum += x[parts + size_t(parity)].at(k, i, 0, 0) *
-                     std::max(0.0, joined.padded(n, i, 2 * h + parity, 2 * w + parity));
-            y.at(n, o, h, w) = sum;
-          }
-    return std::vector{y};
+    std::vector<Array> all;
+    for (int pair = 0; pair < s.pairs; ++pair) {
+      const size_t weights = parts + 2 * size_t(pair);
+      Array y({s.x[0], s.even + s.odd, (s.x[2] + 1) / 2, (s.x[3] + 1) / 2});
+      for (int64_t n = 0; n < y.shape[0]; ++n)
+        for (int64_t o = 0; o < y.shape[1]; ++o)
+          for (int64_t h = 0; h < y.shape[2]; ++h)
+            for (int64_t w = 0; w < y.shape[3]; ++w) {
+              const int64_t parity = o < s.even ? 0 : 1, k = parity ? o - s.even : o;
+              double sum = s.bias ? x[parts + 2 + size_t(parity)].v[size_t(k)] : 0;
+              for (int64_t i = 0; i < read; ++i)
+                sum += x[weights + size_t(parity)].at(k, i, 0, 0) *
+                       std::max(0.0, joined.padded(n, i, 2 * h + parity, 2 * w + parity));
+              y.at(n, o, h, w) = sum;
+            }
+      all.push_back(y);
+    }
+    return all;
   };
   c.rtol = 1e-3;
   c.atol = 1e-3;
@@ -80,6 +92,12 @@ TEST_CASE("factorized_reduce: with biases, for inference", "[ops][factorized_red
   check(make({{2, 6, 5, 7}, 3, 4, 2, true}));
 }
 
+TEST_CASE("factorized_reduce: several pairs of weights in one op", "[ops][factorized_reduce]") {
+  check(make({{2, 16, 32, 32}, 8, 8, 0, false, 1, 4}));
+  check(make({{17, 4, 8, 8}, 2, 2, 2, false, 1, 3}));
+  check(make({{2, 3, 7, 9}, 2, 3, 0, false, 1, 2}));
+}
+
 TEST_CASE("factorized_reduce: of an x in parts, as of their concatenation", "[ops][factorized_reduce]") {
   check(make({.x = {2, 4, 8, 8}, .even = 8, .odd = 8, .parts = 4}));
   check(make({.x = {3, 3, 7, 9}, .even = 2, .odd = 3, .parts = 2}));
@@ -93,6 +111,11 @@ TEST_CASE("factorized_reduce: refuses what does not fit, naming shapes", "[ops][
   const Tensor wide = g.leaf(Storage::create({2, 4, 3, 3}));
   CHECK_THROWS_WITH(factorized_reduce(x, w, wide),
                     ContainsSubstring("weight (2, 4, 3, 3) must be (outputs, 4, 1, 1)"));
+  const Tensor more = g.leaf(Storage::create({3, 4, 1, 1}));
+  CHECK_THROWS_WITH(factorized_reduce(x, std::vector<FactorizedReduceWeights>{{w, w}, {w, more}}),
+                    ContainsSubstring("and (3, 4, 1, 1) differ from the first"));
+  CHECK_THROWS_WITH(factorized_reduce(x, std::vector<FactorizedReduceWeights>{}),
+                    ContainsSubstring("no weights given"));
   CHECK_THROWS_WITH(factorized_reduce(x, w, w, {5}), ContainsSubstring("5 channels asked for"));
   CHECK_THROWS_WITH(factorized_reduce(x, w, w, {}, g.leaf(Storage::create({2}))),
                     ContainsSubstring("both biases"));
