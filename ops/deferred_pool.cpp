@@ -42,12 +42,10 @@ void PoolStatistics::backward(Backward& b) const {
   b.emit(std::move(op), operands, {0});
 }
 
-// Mean and squared deviations of each plane of both; of each thread a pool's scratch and a pooled plane.
+// Of each thread a pool's scratch; mean and squared deviations of each plane of both.
 size_t PoolStatistics::workspace_bytes(const NodeShapes& s, int threads) const {
   const Shape& x = s.inputs[0];
-  return size_t(4 * x[0] * channels + Pool2dScratch::round_up(x[2] * x[3]) * threads +
-                Pool2dScratch(x, x, desc(), 2).thread_floats * threads) *
-         sizeof(float);
+  return size_t(4 * x[0] * channels + Pool2dScratch(x, x, desc(), 2).thread_floats * threads) * sizeof(float);
 }
 
 Cost PoolStatistics::cost(const NodeShapes& s) const {

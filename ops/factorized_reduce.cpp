@@ -85,8 +85,10 @@ FactorizedReducePlan::FactorizedReducePlan(const FactorizedReduceGeometry& g) {
   chunk_images = (g.images + kChunks - 1) / kChunks;
   chunks = (g.images + chunk_images - 1) / chunk_images;
   panel = g.read * stride;
-  const int64_t most = std::max(g.outputs[0], g.outputs[1]);
-  thread_floats = 3 * panel + most * stride + (g.pixels() + 15) / 16 * 16;
+}
+
+int64_t FactorizedReducePlan::grad_floats(const FactorizedReduceGeometry& g, int64_t pairs) const {
+  return 3 * panel + pairs * std::max(g.outputs[0], g.outputs[1]) * stride + (g.pixels() + 15) / 16 * 16;
 }
 
 void FactorizedReduce::backward(Backward& b) const {
@@ -141,8 +143,8 @@ size_t FactorizedReduce::workspace_bytes(const NodeShapes& s, int threads) const
 size_t FactorizedReduceGrad::workspace_bytes(const NodeShapes& s, int threads) const {
   const FactorizedReduceGeometry g = geometry(s, parts());
   const FactorizedReducePlan plan(g);
-  return size_t(threads * plan.thread_floats + plan.chunks * g.weights() * int64_t(pairs.size())) *
-         sizeof(float);
+  const auto n = int64_t(pairs.size());
+  return size_t(threads * plan.grad_floats(g, n) + (plan.chunks + 1) * g.weights() * n) * sizeof(float);
 }
 
 Cost FactorizedReduce::cost(const NodeShapes& s) const {

@@ -79,7 +79,9 @@ struct FactorizedReducePlan {
   int64_t rows, blocks;          // output rows of a block, blocks of an image
   int64_t stride;                // floats from row to row of a panel
   int64_t chunks, chunk_images;  // the batch is cut into these for partial sums of weight gradients
-  int64_t panel, thread_floats;  // floats of one panel of inputs, and of a thread's panels backward
+  int64_t panel;                 // floats of one panel of inputs
+  // Of a thread's panels backward: three, gradients of all outputs, and a plane.
+  int64_t grad_floats(const FactorizedReduceGeometry& g, int64_t pairs) const;
 };
 
 }  // namespace ladarts

@@ -52,17 +52,15 @@ void gather_panel(const Geometry& g, const FactorizedReducePlan& p, const Channe
   }
 }
 
-// to (rows, pixels of the block), rows `to_row` apart, (+)= a * panel.
+// to (rows, pixels of the block), rows `to_row` apart, = a * panel.
 void product(int64_t rows, int64_t k, const float* a, int64_t a_row, int64_t a_k, const float* panel,
-             int64_t panel_row, float* to, int64_t to_row, int64_t pixels, const float* bias, bool add,
-             bool far) {
+             int64_t panel_row, float* to, int64_t to_row, int64_t pixels, const float* bias, bool far) {
   GemmTile t{};
   t.k = k;
   t.a = a, t.a_row = a_row, t.a_k = a_k;
   t.b = panel, t.b_row = panel_row;
   t.c = to, t.c_row = to_row, t.columns = pixels;
   t.bias = bias;
-  if (add) t.addend = to;
   t.far = far;
   gemm(rows, t);
 }
@@ -85,7 +83,7 @@ void factorized_reduce(const FactorizedReduce& op, const KernelArgs& a) {
       for (int pair = 0; pair < op.pairs; ++pair)
         product(g.outputs[parity], g.read, a.in(weights + 2 * pair + parity), g.read, 1, panel, p.stride,
                 a.out(pair) + (n * g.all_outputs() + first) * g.pixels() + r.begin * g.ow, g.pixels(),
-                r.pixels, a.n_inputs > biases ? a.in(biases + parity) : nullptr, false, true);
+                r.pixels, a.n_inputs > biases ? a.in(biases + parity) : nullptr, true);
     }
   });
 }
@@ -113,33 +111,38 @@ struct ImageGradient {
   const KernelArgs& a;
   const Geometry& g;
   const FactorizedReducePlan& p;
-  float* panels[2];  // (read, stride): what the inputs receive
-  float* inputs;     // (read, stride)
-  float* d_y;        // (outputs, stride)
-  float* plane;      // scratch of one plane of the gradient
+  const float* weights;  // (pairs * outputs, read) of even pixels, then of odd ones
+  float* panels[2];      // (read, stride): what the inputs receive
+  float* inputs;         // (read, stride)
+  float* d_y;            // (pairs * outputs, stride)
+  float* plane;          // scratch of one plane of the gradient
 
   ChannelParts x() const { return {a.inputs, g.channels}; }
 
-  // The gradient of a pair's outputs from pixels of this parity, rows r.
-  void gather_gradient(const GradientSum& sum, int64_t n, int parity, Rows r) const {
-    for (int64_t o = 0; o < g.outputs[parity]; ++o) {
-      const int64_t channel = (parity ? g.outputs[0] : 0) + o;
-      const float* from =
-          gradient_plane(sum, a, n, channel, g.all_outputs(), g.pixels(), plane) + r.begin * g.ow;
-      float* to = d_y + o * p.stride;
-      std::memcpy(to, from, size_t(r.pixels) * sizeof(float));
-      for (int64_t j = r.pixels; j < p.stride; ++j) to[j] = 0.f;
-    }
+  int64_t pairs() const { return int64_t(op.pairs.size()); }
+
+  // The gradients of all pairs' outputs from pixels of this parity, rows r.
+  void gather_gradients(int64_t n, int parity, Rows r) const {
+    float* to = d_y;
+    for (const FactorizedReduceGrad::Pair& pair : op.pairs)
+      for (int64_t o = 0; o < g.outputs[parity]; ++o, to += p.stride) {
+        const int64_t channel = (parity ? g.outputs[0] : 0) + o;
+        const float* from =
+            gradient_plane(pair.d_y, a, n, channel, g.all_outputs(), g.pixels(), plane) + r.begin * g.ow;
+        std::memcpy(to, from, size_t(r.pixels) * sizeof(float));
+        for (int64_t j = r.pixels; j < p.stride; ++j) to[j] = 0.f;
+      }
   }
 
-  void weight_gradient(int parity, float* d_w) const {
+  // d_w (pairs * outputs, read).
+  void weight_gradients(int parity, float* d_w) const {
     DotTile t{};
     t.length = p.stride;
     t.a = d_y, t.a_row = p.stride;
     t.b = inputs, t.b_row = p.stride;
     t.c = d_w, t.c_row = g.read;
     t.add = true;
-    dot_product(g.outputs[parity], g.read, t);
+    dot_product(pairs() * g.outputs[parity], g.read, t);
   }
 
   void scatter(int64_t n, Rows r) const {
@@ -168,19 +171,19 @@ struct ImageGradient {
                   size_t((g.channels - g.read) * plane_floats) * sizeof(float));
   }
 
-  void run(int64_t n, Rows r, float* weights) const {
+  // d_w: of even pixels, then of odd ones.
+  void run(int64_t n, Rows r, float* d_w) const {
     for (int parity = 0; parity < 2; ++parity) {
-      if (op.wants_weights()) gather_panel(g, p, x(), n, parity, r, inputs);
-      for (size_t pair = 0; pair < op.pairs.size(); ++pair) {
-        const FactorizedReduceGrad::Pair& of = op.pairs[pair];
-        gather_gradient(of.d_y, n, parity, r);
-        if (of.weight_out[parity] >= 0)
-          weight_gradient(parity,
-                          weights + int64_t(pair) * g.weights() + (parity ? g.outputs[0] * g.read : 0));
-        if (op.wants_x())
-          product(g.read, g.outputs[parity], a.in(op.parts() + 2 * int(pair) + parity), 1, g.read, d_y,
-                  p.stride, panels[parity], p.stride, r.pixels, nullptr, pair > 0, false);
+      const int64_t outputs = pairs() * g.outputs[parity],
+                    before = parity ? pairs() * g.outputs[0] * g.read : 0;
+      gather_gradients(n, parity, r);
+      if (op.wants_weights()) {
+        gather_panel(g, p, x(), n, parity, r, inputs);
+        weight_gradients(parity, d_w + before);
       }
+      if (op.wants_x())
+        product(g.read, outputs, weights + before, 1, g.read, d_y, p.stride, panels[parity], p.stride,
+                r.pixels, nullptr, false);
     }
     if (op.wants_x()) scatter(n, r);
   }
@@ -189,32 +192,40 @@ struct ImageGradient {
 void factorized_reduce_grad(const FactorizedReduceGrad& op, const KernelArgs& a) {
   const Geometry g = geometry_of(a, op.parts());
   const FactorizedReducePlan p(g);
+  const auto pairs = int64_t(op.pairs.size());
   auto* scratch = reinterpret_cast<float*>(a.workspace);
-  float* const partials = scratch + a.pool->threads() * p.thread_floats;
-  const int64_t all_weights = g.weights() * int64_t(op.pairs.size());
+  const int64_t thread_floats = p.grad_floats(g, pairs), all_weights = g.weights() * pairs;
+  float* const partials = scratch + a.pool->threads() * thread_floats;
+  float* const weights = partials + p.chunks * all_weights;  // even ones of all pairs, then odd ones
+  float* to = weights;
+  for (int parity = 0; parity < 2; ++parity)
+    for (int64_t pair = 0; pair < pairs; ++pair, to += g.outputs[parity] * g.read)
+      std::memcpy(to, a.in(op.parts() + 2 * int(pair) + parity),
+                  size_t(g.outputs[parity] * g.read) * sizeof(float));
   a.pool->parallel_for(p.chunks, [&](int64_t chunk, int thread) {
-    float* at = scratch + thread * p.thread_floats;
-    const int64_t most = std::max(g.outputs[0], g.outputs[1]);
+    float* at = scratch + thread * thread_floats;
+    const int64_t most = pairs * std::max(g.outputs[0], g.outputs[1]);
     const ImageGradient image{op,
                               a,
                               g,
                               p,
+                              weights,
                               {at, at + p.panel},
                               at + 2 * p.panel,
                               at + 3 * p.panel,
                               at + 3 * p.panel + most * p.stride};
-    float* weights = partials + chunk * all_weights;
-    zero_floats(weights, all_weights);
+    float* d_w = partials + chunk * all_weights;
+    zero_floats(d_w, all_weights);
     for (int64_t n = chunk * p.chunk_images; n < std::min(g.images, (chunk + 1) * p.chunk_images); ++n)
-      for (int64_t block = 0; block < p.blocks; ++block) image.run(n, Rows(g, p, block), weights);
+      for (int64_t block = 0; block < p.blocks; ++block) image.run(n, Rows(g, p, block), d_w);
   });
-  for (size_t pair = 0; pair < op.pairs.size(); ++pair)
-    for (int parity = 0; parity < 2; ++parity) {
-      const int out = op.pairs[pair].weight_out[parity];
-      if (out < 0) continue;
-      const int64_t first = int64_t(pair) * g.weights() + (parity ? g.outputs[0] * g.read : 0);
-      sum_parts(partials + first, p.chunks, all_weights, g.outputs[parity] * g.read, a.out(out),
-                a.accumulate(out));
+  int64_t first = 0;
+  for (int parity = 0; parity < 2; ++parity)
+    for (const FactorizedReduceGrad::Pair& pair : op.pairs) {
+      const int out = pair.weight_out[parity];
+      const int64_t floats = g.outputs[parity] * g.read;
+      if (out >= 0) sum_parts(partials + first, p.chunks, all_weights, floats, a.out(out), a.accumulate(out));
+      first += floats;
     }
 }
 

@@ -1,6 +1,7 @@
 // Pools of 3x3 at stride 1 of one plane, of any size, for ops that pool what they read anyway.
 #pragma once
 
+#include "ops/cpu/channel_moments.h"
 #include "ops/cpu/pool2d_direct.h"
 #include "ops/cpu/pool2d_planes.h"
 
@@ -41,6 +42,16 @@ class PlanePools {
     d.factors[0] = 1;
     with_pixel_row(
         x_[3], [&](auto row) { direct_averages_gradient<decltype(row), 1, false>(nullptr, x_[2], d, to); });
+  }
+
+  void moments(const float* x, float* of_maxima, float* of_averages) const {
+    if (direct_)
+      return with_pixel_row(
+          x_[3], [&](auto row) { direct_moments<decltype(row)>(x, x_[2], of_maxima, of_averages); });
+    maxima(x, pooled());
+    plane_moments(pooled(), pixels(), of_maxima);
+    averages(x, pooled());
+    plane_moments(pooled(), pixels(), of_averages);
   }
 
   // As direct_plane_sum() and direct_plane_products().

@@ -3,6 +3,7 @@
 // wrote is computed again where its gradient depends on it.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cfloat>
 #include <type_traits>
@@ -325,6 +326,47 @@ OfPlane direct_plane_products(const float* x, int64_t height, const float* g, co
     pixels = next, before = here, here = after;
   }
   return {of_x.total(), of_maxima.total(), of_shares.total()};
+}
+
+// Deviations of values from a pivot, for their mean and squared deviations.
+template <class Row>
+struct Deviations {
+  Row sum = Row::filled(0), squares = Row::filled(0);
+  void add(const Row& values, const Row& pivot) {
+    const Row d = values - pivot;
+    sum = sum + d, squares = squares + d * d;
+  }
+};
+
+// Moments (ops/cpu/channel_moments.h) of the maxima and of the averages of x.
+template <class Row>
+void direct_moments(const float* x, int64_t height, float* of_maxima, float* of_averages) {
+  constexpr int W = Row::kColumns;
+  const Row none = Row::filled(-FLT_MAX), zero = Row::filled(0), inverse = inverse_columns<Row>();
+  Row pixels = Row::of(x);
+  Row maxima_before = none, maxima = window_maxima(pixels), sums_before = zero, sums = window_sums(pixels);
+  // Any value of the plane will do.
+  const float pivot = x[0];
+  const Row pivots = Row::filled(pivot);
+  Deviations<Row> largest, average;
+  for (int64_t o = 0; o < height; ++o) {
+    const bool last = o + 1 == height;
+    if (!last) pixels = Row::of(x + (o + 1) * W);
+    const Row maxima_after = last ? none : window_maxima(pixels);
+    const Row sums_after = last ? zero : window_sums(pixels);
+    largest.add(larger(larger(maxima_before, maxima), maxima_after), pivots);
+    average.add((sums_before + sums + sums_after) * (inverse * inverse_rows(o, height)), pivots);
+    maxima_before = maxima, maxima = maxima_after;
+    sums_before = sums, sums = sums_after;
+  }
+  const double n = double(height * W);
+  auto finish = [&](const Deviations<Row>& d, float* moments) {
+    const double sum = double(d.sum.total()), squares = double(d.squares.total());
+    moments[0] = float(double(pivot) + sum / n);
+    moments[1] = float(std::max(0., squares - sum * sum / n));
+  };
+  finish(largest, of_maxima);
+  finish(average, of_averages);
 }
 
 inline bool pools_directly(const Pool2dDesc& d, const Shape& x) {
