@@ -52,8 +52,10 @@ class PlaneSum {
  public:
   PlaneSum(float* to, int64_t pixels, int step, float constant)
       : to_(to), pixels_(pixels), step_(step), constant_(constant) {}
-  void add(const float* plane, float factor) {
+  // fetch: false where the next channel's plane is fetched elsewhere.
+  void add(const float* plane, float factor, bool fetch = true) {
     planes_[count_] = plane;
+    next_[count_] = fetch ? plane + pixels_ : plane;
     factors_[count_] = factor;
     if (++count_ == kMost) flush();
   }
@@ -68,7 +70,7 @@ class PlaneSum {
     Vec<L> sum[V];
     for (int k = 0; k < V; ++k) sum[k] = written_ ? load<L>(to_ + i + k * L) : Vec<L>{} + constant_;
     for (int s = 0; s < count_; ++s) {
-      if constexpr (V > 1) prefetch(planes_[s] + pixels_ + i, V * L);
+      if constexpr (V > 1) prefetch(next_[s] + i, V * L);
       for (int k = 0; k < V; ++k) sum[k] += load<L>(planes_[s] + i + k * L) * factors_[s];
     }
     if constexpr (V > 1) prefetch(to_ + step_ * pixels_ + i, V * L);
@@ -92,7 +94,7 @@ class PlaneSum {
   float constant_;
   bool written_ = false;
   int count_ = 0;
-  const float* planes_[kMost];
+  const float *planes_[kMost], *next_[kMost];
   float factors_[kMost];
 };
 
@@ -100,6 +102,18 @@ class PlaneSum {
 // pooled.
 bool is_plane(const Mixture::Edge& edge, const Mixture::Term& t) {
   return t.of == Mixture::Of::value || !edge.pools;
+}
+
+// Channel `channel` of image n of the first two planes of their own that an edge adds, of its source where it
+// has none.
+template <class Plane>
+SoonRead soon_read(const Mixture::Edge& edge, Plane plane, int channel) {
+  const float* found[2] = {};
+  int count = 0;
+  for (const Mixture::Term& t : edge.terms)
+    if (is_plane(edge, t) && count < 2) found[count++] = plane(t.y, channel);
+  if (count == 0) found[0] = plane(edge.terms[0].y, channel);
+  return {found[0], count > 1 ? found[1] : found[0]};
 }
 
 void mixture_kernel(const Mixture& op, const KernelArgs& a) {
@@ -126,8 +140,9 @@ void mixture_kernel(const Mixture& op, const KernelArgs& a) {
       const float* factor = factors + j;
       for (size_t e = 0; e < op.edges.size(); ++e) {
         const Mixture::Edge& edge = op.edges[e];
+        int planes = 0;
         for (const Mixture::Term& t : edge.terms) {
-          if (is_plane(edge, t)) sum.add(plane(t.y, n, j), *factor);
+          if (is_plane(edge, t)) sum.add(plane(t.y, n, j), *factor, !edge.pools || planes++ >= 2);
           factor += op.channels;
         }
         if (edge.identity_column >= 0 && !edge.pools)
@@ -150,7 +165,9 @@ void mixture_kernel(const Mixture& op, const KernelArgs& a) {
         }
         if (!source) continue;
         if (edge.identity_column >= 0) made.identity += identity_weight(op, a, e);
-        pools->add_plane(source, made, to, averaged, std::exchange(any, true));
+        const auto of_image = [&](int operand, int channel) { return plane(operand, n, channel); };
+        pools->add_plane(source, made, to, averaged, std::exchange(any, true),
+                         soon_read(edge, of_image, std::min(j + 1, op.channels - 1)));
       }
       if (any) pools->add_averages(averaged, to);
     }

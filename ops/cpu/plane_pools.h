@@ -55,10 +55,12 @@ class PlanePools {
   }
 
   // As direct_plane_sum() and direct_plane_products().
-  void add_plane(const float* x, OfPlane factors, float* out, float* averaged, bool add) const {
+  void add_plane(const float* x, OfPlane factors, float* out, float* averaged, bool add,
+                 SoonRead soon) const {
     if (direct_)
-      return with_pixel_row(
-          x_[3], [&](auto row) { direct_plane_sum<decltype(row)>(x, x_[2], factors, out, averaged, add); });
+      return with_pixel_row(x_[3], [&](auto row) {
+        direct_plane_sum<decltype(row)>(x, x_[2], factors, out, averaged, add, soon);
+      });
     maxima(x, pooled());
     for (int64_t i = 0; i < pixels(); ++i) {
       out[i] += factors.identity * x[i] + factors.maxima * pooled()[i];

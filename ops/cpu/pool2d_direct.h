@@ -282,15 +282,26 @@ struct OfPlane {
   }
 };
 
+// Planes as large as x that are read soon: they are fetched while x, which takes longer to compute with than
+// to read, is gone through.
+struct SoonRead {
+  const float *first, *second;
+  void fetch(int64_t at, int64_t floats) const {
+    prefetch(first + at, floats);
+    prefetch(second + at, floats);
+  }
+};
+
 // out += identity * x + maxima * the maxima of x; averaged (+)= averages * x, where it is not null. Meanwhile
 // the plane behind x is fetched.
 template <class Row>
-void direct_plane_sum(const float* x, int64_t height, OfPlane factors, float* out, float* averaged,
-                      bool add) {
+void direct_plane_sum(const float* x, int64_t height, OfPlane factors, float* out, float* averaged, bool add,
+                      SoonRead soon) {
   constexpr int W = Row::kColumns;
   const Row none = Row::filled(-FLT_MAX);
   Row pixels = Row::of(x), before = none, here = window_maxima(pixels);
   for (int64_t o = 0; o < height; ++o, out += W) {
+    soon.fetch(o * W, W);
     prefetch(x + (height + o) * W, W);
     const bool last = o + 1 == height;
     const Row next = last ? pixels : Row::of(x + (o + 1) * W);
