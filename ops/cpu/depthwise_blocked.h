@@ -33,7 +33,8 @@ LADARTS_INLINE void block_pixels(const float* x, ptrdiff_t x_pitch, const float*
     const float* row = x + p * D * x_pitch + kFirst<K, D> * kBlock;
     asm("" : "+r"(row));
     unrolled<reach>([&](int u) LADARTS_INLINE_LAMBDA {
-      BlockVec v = load<kBlock>(row + u * kBlock);  // dropped where no tap uses it
+      BlockVec v = load<kBlock>(row + u * kBlock);
+      hold_in_register<kBlock>(v);
       unrolled<K>([&](int q) LADARTS_INLINE_LAMBDA {
         const int k = u - q * D;
         if (k >= 0 && k % S == 0 && k / S < P) sum[k / S] += v * tap[q];
@@ -79,6 +80,7 @@ LADARTS_INLINE void block_weight_pixels(const float* x, ptrdiff_t x_pitch, const
     asm("" : "+r"(row));
     unrolled<reach>([&](int u) LADARTS_INLINE_LAMBDA {
       BlockVec v = load<kBlock>(row + u * kBlock);
+      if constexpr (kManyRegisters) hold_in_register<kBlock>(v);
       unrolled<J>([&](int j) LADARTS_INLINE_LAMBDA {
         const int q = u - j * S;
         if (q >= 0 && q % D == 0 && q / D < Q) sum[p * Q + q / D] += v * d[j];

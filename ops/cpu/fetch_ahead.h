@@ -51,7 +51,7 @@ class FetchAhead {
       const Run& run = runs_[at_];
       const int64_t n = std::min(run.floats - column_, floats);
       const float* const from = run.data + row_ * run.stride + column_;
-      if (whole_vectors()) {
+      if (first_cache_) {
         for (int64_t i = 0; i < n; i += kLineFloats) __builtin_prefetch(from + i, 0, 3);
       } else {
         prefetch(from, n);
@@ -67,6 +67,7 @@ class FetchAhead {
     }
   }
 
+  bool first_cache_ = whole_vectors();
   Run runs_[kMost];
   int count_ = 0, at_ = 0;
   int64_t row_ = 0, column_ = 0, left_ = 0, share_ = 0;
