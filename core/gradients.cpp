@@ -270,8 +270,12 @@ void Backward::emit_late(int i, std::shared_ptr<const Op> op, const std::vector<
   builder_.pending(input(i).id()).late.push_back({std::move(op), operands, builder_.scope()});
 }
 
-std::vector<Backward::Late> Backward::take_late(int i) {
-  return std::exchange(builder_.pending(input(i).id()).late, {});
+std::vector<Backward::Late> Backward::take_late(int i, const std::function<bool(const Late&)>& wanted) {
+  std::vector<Late>& waiting = builder_.pending(input(i).id()).late;
+  std::vector<Late> taken, rest;
+  for (Late& l : waiting) (wanted(l) ? taken : rest).push_back(std::move(l));
+  waiting = std::move(rest);
+  return taken;
 }
 
 void Backward::pass(int i, Tensor t) {

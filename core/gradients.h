@@ -2,6 +2,7 @@
 // ones.
 #pragma once
 
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -46,9 +47,9 @@ class Backward {
     std::string scope;
   };
   void emit_late(int input, std::shared_ptr<const Op> op, const std::vector<Tensor>& operands);
-  // What waits for the gradient of forward input i. The caller adds it to what it emits for that input; it
-  // waits no longer.
-  std::vector<Late> take_late(int input);
+  // Those that wait for the gradient of forward input i and that `wanted` accepts. The caller adds them to
+  // what it emits for that input; they wait no longer.
+  std::vector<Late> take_late(int input, const std::function<bool(const Late&)>& wanted);
 
   Graph& graph() const;
 

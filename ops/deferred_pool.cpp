@@ -38,7 +38,7 @@ void PoolStatistics::backward(Backward& b) const {
         .push_back(
             {.source = Pool2dGrad::kPooled, .factors = int(operands.size()) - 1, .row = 0, .offset_row = 1});
   }
-  for (const Backward::Late& late : b.take_late(0)) op.take(late, operands);
+  op.take_late(b, operands);
   b.emit(std::move(op), operands, {0});
 }
 

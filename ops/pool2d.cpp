@@ -104,8 +104,7 @@ void Pool2d::backward(Backward& b) const {
   };
   if (kind != PoolKind::average) op.d_max = sum(0);
   if (kind != PoolKind::max) op.d_average = sum(average);
-  if (desc.channels == 0 || desc.channels == b.input(0).dim(1))
-    for (const Backward::Late& l : b.take_late(0)) op.take(l, operands);
+  op.take_late(b, operands);
   if (op.reads_x()) {
     op.x = int(operands.size());
     operands.push_back(b.input(0));
@@ -119,7 +118,17 @@ bool Pool2dGrad::has_pooled(const GradientSum& sum) {
   return false;
 }
 
-void Pool2dGrad::take(const Backward::Late& other, std::vector<Tensor>& operands) {
+void Pool2dGrad::take_late(Backward& b, std::vector<Tensor>& operands) {
+  const bool all_channels = desc.channels == 0 || desc.channels == b.input(0).dim(1);
+  auto wanted = [&](const Backward::Late& l) {
+    if (dynamic_cast<const ScaledChannels*>(l.op.get())) return all_channels;
+    const auto* pools = dynamic_cast<const Pool2dGrad*>(l.op.get());
+    return pools && pools->desc == desc && pools->late.empty();
+  };
+  for (const Backward::Late& l : b.take_late(0, wanted)) add(l, operands);
+}
+
+void Pool2dGrad::add(const Backward::Late& other, std::vector<Tensor>& operands) {
   auto append = [&](int i) {
     operands.push_back(other.operands[size_t(i)]);
     return int(operands.size()) - 1;
@@ -129,17 +138,16 @@ void Pool2dGrad::take(const Backward::Late& other, std::vector<Tensor>& operands
     late.push_back({source, append(1), scaled->row, scaled->step, scaled->offset_row});
     return;
   }
-  const auto* pools = dynamic_cast<const Pool2dGrad*>(other.op.get());
-  LADARTS_CHECK(pools && pools->desc == desc && pools->late.empty());
-  auto add = [&](const GradientSum& from, GradientSum& to) {
+  const auto& pools = dynamic_cast<const Pool2dGrad&>(*other.op);
+  auto append_terms = [&](const GradientSum& from, GradientSum& to) {
     for (GradientTerm t : from) {
       if (t.source != kPooled) t.source = append(t.source);
       if (t.factors >= 0) t.factors = append(t.factors);
       to.push_back(t);
     }
   };
-  add(pools->d_max, d_max);
-  add(pools->d_average, d_average);
+  append_terms(pools.d_max, d_max);
+  append_terms(pools.d_average, d_average);
 }
 
 std::string_view Pool2dGrad::name() const {

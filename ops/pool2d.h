@@ -77,14 +77,17 @@ class Pool2dGrad : public Op {
   int scratch_planes() const {
     return (d_max.empty() ? 0 : 4) + (d_average.empty() ? 0 : 1) + (has_pooled(d_average) ? 1 : 0);
   }
-  // Adds what waits for the gradient of an input (Backward::take_late): a Pool2dGrad of the same pools, or,
-  // where all channels are pooled, ScaledChannels.
-  void take(const Backward::Late& other, std::vector<Tensor>& operands);
+  // Adds what waits for the gradient of forward input 0 (Backward::take_late): every Pool2dGrad of the same
+  // pools and, where all channels are pooled, ScaledChannels.
+  void take_late(Backward& b, std::vector<Tensor>& operands);
 
   Pool2dDesc desc;
   int x = -1;  // operand, where reads_x()
   GradientSum d_max, d_average;
   GradientSum late;
+
+ private:
+  void add(const Backward::Late& other, std::vector<Tensor>& operands);
 };
 
 class GlobalAvgPool : public Op {  // (x) -> (N, C)

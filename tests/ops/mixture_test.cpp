@@ -254,6 +254,36 @@ TEST_CASE("mixture: nodes that pool one state", "[ops][mixture][deferred_pool]")
       }
 }
 
+// The pool of another shape that reads the state, too, leaves the nodes' pools to be recorded by themselves.
+TEST_CASE("mixture: a state that is pooled in passing and by another pool", "[ops][mixture][deferred_pool]") {
+  const Shape shape{2, 3, 8, 8};
+  OpCase c;
+  c.name = "pools of two kinds";
+  c.inputs = {{.shape = shape}, {.shape = {1, 2}}};
+  c.record = [](Graph&, const std::vector<Tensor>& x) {
+    const Tensor halved = max_pool2d(x[0], {.stride = 2});
+    const MixtureEdge edge{.terms = {{{x[0], {}}, 0}},
+                           .source = x[0],
+                           .identity_column = -1,
+                           .pools = {{PoolKind::max, {}, 1}, {PoolKind::average, {}, 0}}};
+    return std::vector{halved, mixture({edge}, x[1], {})};
+  };
+  c.oracle = [=](const std::vector<Array>& x) {
+    Array halved({2, 3, 4, 4}), out(shape);
+    for (int64_t n = 0; n < 2; ++n)
+      for (int64_t k = 0; k < 3; ++k)
+        for (int64_t h = 0; h < 8; ++h)
+          for (int64_t w = 0; w < 8; ++w) {
+            const double largest = window_value(x[0], true, n, k, h, w);
+            if (h % 2 == 0 && w % 2 == 0) halved.at(n, k, h / 2, w / 2) = largest;
+            out.at(n, k, h, w) = x[1].v[0] * (x[0].at(n, k, h, w) + window_value(x[0], false, n, k, h, w)) +
+                                 x[1].v[1] * largest;
+          }
+    return std::vector{halved, out};
+  };
+  check(c);
+}
+
 TEST_CASE("mixture: a separable stage reads its gradient without a copy", "[ops][mixture][separable_stage]") {
   const Shape x{2, 8, 8, 8};
   auto record = [](Graph&, const std::vector<Tensor>& in) {
