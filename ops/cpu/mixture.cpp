@@ -297,16 +297,16 @@ void image_sums(const MixtureGrad& op, const KernelArgs& a, int64_t n, const flo
   const bool weights = op.branch_out >= 0 || op.edge_out >= 0;
   // A product is computed when those after it are known: meanwhile the last one's plane is fetched. One plane
   // of 4 KiB takes 150 cycles, and memory 400.
-  struct Product {
+  struct Queued {
     const float *g, *plane;
     double* sum;
   } queue[kFetchedAhead];
   int64_t added = 0;
-  auto finish = [&](const Product& p, const float* next) {
+  auto finish = [&](const Queued& p, const float* next) {
     *p.sum += double(dot(p.g, p.plane, pixels, next));
   };
   auto add = [&](const float* g, const float* plane, double* sum) {
-    Product& oldest = queue[added++ % kFetchedAhead];
+    Queued& oldest = queue[added++ % kFetchedAhead];
     if (added > kFetchedAhead) finish(oldest, plane);
     oldest = {g, plane, sum};
   };

@@ -19,19 +19,11 @@ class PlanePools {
     fill_floats(plane(1), layout_.plane_floats, Sum::neutral);
   }
 
-  void maxima(const float* x, float* y) const {
-    if (!direct_) return pool_plane<Max>(window(), x, y, scratch_, plane(0));
-    with_pixel_row(x_[3], [&](auto row) { direct_maxima<decltype(row)>(x, x_[2], y); });
-  }
-  void averages(const float* x, float* y) const {
-    if (!direct_) return pool_plane<Sum>(window(), x, y, scratch_, plane(1));
-    with_pixel_row(x_[3], [&](auto row) { direct_averages<decltype(row)>(x, x_[2], y); });
-  }
   // y += the averages of x.
   void add_averages(const float* x, float* y) const {
     if (direct_)
       return with_pixel_row(x_[3], [&](auto row) { direct_averages<decltype(row), true>(x, x_[2], y); });
-    averages(x, pooled());
+    averages(x);
     for (int64_t i = 0; i < pixels(); ++i) y[i] += pooled()[i];
   }
   // What gradient g of averages is of what they were taken of.
@@ -48,9 +40,9 @@ class PlanePools {
     if (direct_)
       return with_pixel_row(
           x_[3], [&](auto row) { direct_moments<decltype(row)>(x, x_[2], of_maxima, of_averages); });
-    maxima(x, pooled());
+    maxima(x);
     plane_moments(pooled(), pixels(), of_maxima);
-    averages(x, pooled());
+    averages(x);
     plane_moments(pooled(), pixels(), of_averages);
   }
 
@@ -61,7 +53,7 @@ class PlanePools {
       return with_pixel_row(x_[3], [&](auto row) {
         direct_plane_sum<decltype(row)>(x, x_[2], factors, out, averaged, add, soon);
       });
-    maxima(x, pooled());
+    maxima(x);
     for (int64_t i = 0; i < pixels(); ++i) {
       out[i] += factors.identity * x[i] + factors.maxima * pooled()[i];
       if (averaged) averaged[i] = (add ? averaged[i] : 0.f) + factors.averages * x[i];
@@ -73,7 +65,7 @@ class PlanePools {
       with_pixel_row(x_[3], [&](auto row) { p = direct_plane_products<decltype(row)>(x, x_[2], g, shares); });
       return p;
     }
-    maxima(x, pooled());
+    maxima(x);
     for (int64_t i = 0; i < pixels(); ++i) {
       p.identity += g[i] * x[i];
       p.maxima += g[i] * pooled()[i];
@@ -84,6 +76,10 @@ class PlanePools {
 
  private:
   PoolWindow<3, 1, 1, 0> window() const { return {kPlanePool, x_[2], x_[2], x_[3], x_[3]}; }
+  // Of images of other sizes, to pooled().
+  void maxima(const float* x) const { pool_plane<Max>(window(), x, pooled(), scratch_, plane(0)); }
+  void averages(const float* x) const { pool_plane<Sum>(window(), x, pooled(), scratch_, plane(1)); }
+
   int64_t pixels() const { return x_[2] * x_[3]; }
   float* pooled() const { return layout_.pooled(scratch_); }
   float* plane(int i) const { return scratch_ + layout_.row_floats + i * layout_.plane_floats; }
