@@ -26,9 +26,9 @@ void pool_statistics(const PoolStatistics& op, const KernelArgs& a) {
                  FinishAffine{y, l.plane, l.channels, double(l.images * l.plane), op.eps, a.out(output)}, l,
                  a.workspace + pooled_bytes(op, x), a.stream);
   };
-  elementwise(MaxPooled{w, a.in(0)}, y, n, false, a.stream);
+  elementwise(Pooled{w, a.in(0), true}, y, n, false, a.stream);
   statistics(0);
-  elementwise(AveragePooled{w, a.in(0)}, y, n, false, a.stream);
+  elementwise(Pooled{w, a.in(0), false}, y, n, false, a.stream);
   statistics(1);
 }
 size_t statistics_workspace(const PoolStatistics& op, const NodeShapes& s) {

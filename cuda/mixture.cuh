@@ -23,9 +23,7 @@ struct TermPlanes {
     const float* plane = y + (n * channels + j) * (uint32_t(height) * uint32_t(width));
     if (of == Mixture::Of::value || of == Mixture::Of::identity) return plane[p];
     const PoolWindow w{3, 1, 1, height, width, height, width, channels, channels};
-    const int row = int(p) / width, column = int(p) % width;
-    return of == Mixture::Of::maxima ? plane[window_maximum(w, plane, row, column)]
-                                     : window_mean(w, plane, row, column);
+    return window_value(w, plane, int(p) / width, int(p) % width, of == Mixture::Of::maxima);
   }
 };
 struct TermOperand {

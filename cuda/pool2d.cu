@@ -11,9 +11,9 @@ void pool(const Pool2d& op, const KernelArgs& a) {
   const PoolWindow w = window_of(op.desc, a.in_shape(0), a.out_shape(0));
   const int64_t n = a.out_shape(0).elements();
   const bool max = op.kind != PoolKind::average;
-  if (max) elementwise(MaxPooled{w, a.in(0)}, a.out(0), n, false, a.stream);
+  if (max) elementwise(Pooled{w, a.in(0), true}, a.out(0), n, false, a.stream);
   if (op.kind != PoolKind::max)
-    elementwise(AveragePooled{w, a.in(0)}, a.out(max ? 1 : 0), n, false, a.stream);
+    elementwise(Pooled{w, a.in(0), false}, a.out(max ? 1 : 0), n, false, a.stream);
 }
 
 // Scratch: a gradient that is a sum, what the pool wrote, the index of each maximum.
@@ -45,7 +45,7 @@ void pool_grad(const Pool2dGrad& op, const KernelArgs& a) {
   }
   if (!op.d_max.empty()) {
     if (Pool2dGrad::has_pooled(op.d_max))
-      elementwise(MaxPooled{w, a.in(op.x)}, own, y.elements(), false, a.stream);
+      elementwise(Pooled{w, a.in(op.x), true}, own, y.elements(), false, a.stream);
     const float* d_y = gradient(op.d_max);
     int* const index = reinterpret_cast<int*>(a.workspace + bytes.gradient + bytes.pooled);
     for_each(MaximumIndex{w, a.in(op.x), index}, y.elements(), a.stream);
@@ -54,7 +54,7 @@ void pool_grad(const Pool2dGrad& op, const KernelArgs& a) {
   }
   if (!op.d_average.empty()) {
     if (Pool2dGrad::has_pooled(op.d_average))
-      elementwise(AveragePooled{w, a.in(op.x)}, own, y.elements(), false, a.stream);
+      elementwise(Pooled{w, a.in(op.x), false}, own, y.elements(), false, a.stream);
     elementwise(AveragePooledGrad{w, gradient(op.d_average)}, a.out(0), x.elements(), add, a.stream);
   }
 }

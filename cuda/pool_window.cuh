@@ -80,23 +80,18 @@ inline PoolWindow window_of(const Pool2dDesc& d, const Shape& x, const Shape& y)
           uint32_t(x[1])};
 }
 
-struct MaxPooled {
-  PoolWindow w;
-  const float* x;
-  __device__ float operator()(int64_t i) const {
-    const PlanePosition p(i, w.out_height, w.out_width);
-    const float* plane = x + w.source(p.plane) * w.height * w.width;
-    return plane[window_maximum(w, plane, p.row, p.column)];
-  }
-};
+// The maximum or the mean of a window.
+__device__ inline float window_value(const PoolWindow& w, const float* plane, int row, int column, bool max) {
+  return max ? plane[window_maximum(w, plane, row, column)] : window_mean(w, plane, row, column);
+}
 
-struct AveragePooled {
+struct Pooled {
   PoolWindow w;
   const float* x;
+  bool max;
   __device__ float operator()(int64_t i) const {
     const PlanePosition p(i, w.out_height, w.out_width);
-    const float* plane = x + w.source(p.plane) * w.height * w.width;
-    return window_mean(w, plane, p.row, p.column);
+    return window_value(w, x + w.source(p.plane) * w.height * w.width, p.row, p.column, max);
   }
 };
 

@@ -104,6 +104,12 @@ bool is_plane(const Mixture::Edge& edge, const Mixture::Term& t) {
   return t.of == Mixture::Of::value || !edge.pools;
 }
 
+// What belongs to a term that is not a plane of its own.
+float& part(OfPlane& p, Mixture::Of of) {
+  if (of == Mixture::Of::maxima) return p.maxima;
+  return of == Mixture::Of::averages ? p.averages : p.identity;
+}
+
 // Channel `channel` of image n of the first two planes of their own that an edge adds, of its source where it
 // has none.
 template <class Plane>
@@ -159,7 +165,7 @@ void mixture_kernel(const Mixture& op, const KernelArgs& a) {
         for (const Mixture::Term& t : edge.terms) {
           if (!is_plane(edge, t)) {
             source = plane(t.y, n, j);
-            made.of(t.of == Mixture::Of::maxima, t.of == Mixture::Of::averages) += *factor;
+            part(made, t.of) += *factor;
           }
           factor += op.channels;
         }
@@ -334,8 +340,7 @@ void image_sums(const MixtureGrad& op, const KernelArgs& a, int64_t n, const flo
         if (is_plane(edge, term)) {
           small ? together.add(plane_of(term.y, j), sum) : add(g, plane_of(term.y, j), sum);
         } else {
-          *sum +=
-              double(of_source(term.y).of(term.of == Mixture::Of::maxima, term.of == Mixture::Of::averages));
+          *sum += double(part(of_source(term.y), term.of));
         }
       }
       if (!weights || edge.identity_column < 0) continue;

@@ -56,7 +56,7 @@ class PlanePools {
     maxima(x);
     for (int64_t i = 0; i < pixels(); ++i) {
       out[i] += factors.identity * x[i] + factors.maxima * pooled()[i];
-      if (averaged) averaged[i] = (add ? averaged[i] : 0.f) + factors.averages * x[i];
+      averaged[i] = (add ? averaged[i] : 0.f) + factors.averages * x[i];
     }
   }
   OfPlane products(const float* x, const float* g, const float* shares) const {
@@ -69,7 +69,7 @@ class PlanePools {
     for (int64_t i = 0; i < pixels(); ++i) {
       p.identity += g[i] * x[i];
       p.maxima += g[i] * pooled()[i];
-      if (shares) p.averages += shares[i] * x[i];
+      p.averages += shares[i] * x[i];
     }
     return p;
   }

@@ -205,9 +205,9 @@ class DirectTerms {
   int count_ = 0, planes_ = 0;
 };
 
-// d_x (+)= the gradient d of the maxima where each is the first of its window, in row-major order, plus
-// `late`. A row of d goes to that of three rows which has the largest value; what a row of x receives from
-// three, to columns: the first maximum of a window's row depends on that row alone.
+// d_x (+)= the gradient d of the maxima where each is the first of its window, in row-major order. A row of d
+// goes to that of three rows which has the largest value; what a row of x receives from three, to columns:
+// the first maximum of a window's row depends on that row alone.
 template <class Row, int terms, bool add>
 void direct_maxima_gradient(const float* x, int64_t height, const DirectSum& d, float* d_x) {
   constexpr int W = Row::kColumns;
@@ -277,9 +277,6 @@ void direct_sum(int64_t height, const DirectSum& d, float* d_x) {
 // What a plane, its maxima and its averages have in common: a factor or an inner product of each.
 struct OfPlane {
   float identity = 0, maxima = 0, averages = 0;
-  float& of(bool of_maxima, bool of_averages) {
-    return of_maxima ? maxima : of_averages ? averages : identity;
-  }
 };
 
 // Planes as large as x that are read soon: they are fetched while x, which takes longer to compute with than
@@ -292,8 +289,8 @@ struct SoonRead {
   }
 };
 
-// out += identity * x + maxima * the maxima of x; averaged (+)= averages * x, where it is not null. Meanwhile
-// the plane behind x is fetched.
+// out += identity * x + maxima * the maxima of x; averaged (+)= averages * x. Meanwhile the plane behind x is
+// fetched.
 template <class Row>
 void direct_plane_sum(const float* x, int64_t height, OfPlane factors, float* out, float* averaged, bool add,
                       SoonRead soon) {
@@ -308,17 +305,14 @@ void direct_plane_sum(const float* x, int64_t height, OfPlane factors, float* ou
     const Row after = last ? none : window_maxima(next);
     const Row maxima = larger(larger(before, here), after);
     (Row::of(out) + pixels * factors.identity + maxima * factors.maxima).store_to(out);
-    if (averaged) {
-      Row sum = pixels * factors.averages;
-      if (add) sum = sum + Row::of(averaged + o * W);
-      sum.store_to(averaged + o * W);
-    }
+    Row sum = pixels * factors.averages;
+    if (add) sum = sum + Row::of(averaged + o * W);
+    sum.store_to(averaged + o * W);
     pixels = next, before = here, here = after;
   }
 }
 
-// Inner products of g with x and its maxima, and of `shares`, where it is not null, with x. Meanwhile the
-// plane behind x is fetched.
+// Inner products of g with x and its maxima, and of `shares` with x. Meanwhile the plane behind x is fetched.
 template <class Row>
 OfPlane direct_plane_products(const float* x, int64_t height, const float* g, const float* shares) {
   constexpr int W = Row::kColumns;
@@ -333,7 +327,7 @@ OfPlane direct_plane_products(const float* x, int64_t height, const float* g, co
     const Row d = Row::of(g + o * W);
     of_x = of_x + d * pixels;
     of_maxima = of_maxima + d * larger(larger(before, here), after);
-    if (shares) of_shares = of_shares + Row::of(shares + o * W) * pixels;
+    of_shares = of_shares + Row::of(shares + o * W) * pixels;
     pixels = next, before = here, here = after;
   }
   return {of_x.total(), of_maxima.total(), of_shares.total()};
