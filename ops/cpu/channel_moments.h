@@ -33,19 +33,31 @@ inline void plane_moments(const float* y, int64_t n, float* moments) {
   moments[1] = squares;
 }
 
-// Joins the moments of `parts` planes, each `stride` floats after the other, of `n` values each.
+// scale and shift (channels) that normalise values whose `parts` planes of n values have the `moments`, a pair
+// for each channel, part after part `stride` floats apart.
 inline void normalising_affine(const float* moments, int64_t stride, int64_t parts, int64_t n, float eps,
-                               float* scale, float* shift) {
-  double mean = 0, squares = 0;
-  for (int64_t k = 0; k < parts; ++k) mean += double(moments[k * stride]);
-  mean /= double(parts);
-  for (int64_t k = 0; k < parts; ++k) {
-    const double off = double(moments[k * stride]) - mean;
-    squares += double(moments[k * stride + 1]) + double(n) * off * off;
+                               int64_t channels, float* scale, float* shift) {
+  constexpr int L = kLanes, together = L / 2;
+  typedef double Doubles __attribute__((vector_size(together * 8)));
+  auto doubles = [](Vec<L> v) { return __builtin_convertvector(lower_half<L>(v), Doubles); };
+  for (int64_t c = 0; c < channels; c += together) {
+    const int64_t count = channels - c < together ? channels - c : together;
+    auto pairs = [&](int64_t part) { return load_first<L>(moments + 2 * c + part * stride, 2 * count); };
+    Doubles mean = {}, squares = {};
+    for (int64_t k = 0; k < parts; ++k) mean += doubles(even_lanes<L>(pairs(k), pairs(k)));
+    mean *= 1 / double(parts);
+    for (int64_t k = 0; k < parts; ++k) {
+      const Vec<L> of_part = pairs(k);
+      const Doubles off = doubles(even_lanes<L>(of_part, of_part)) - mean;
+      squares += doubles(odd_lanes<L>(of_part, of_part)) + double(n) * off * off;
+    }
+    const Doubles variance = squares * (1 / double(parts * n));
+    for (int j = 0; j < count; ++j) {
+      const double inverse = 1 / std::sqrt(variance[j] + double(eps));
+      scale[c + j] = float(inverse);
+      shift[c + j] = float(-mean[j] * inverse);
+    }
   }
-  const double inverse = 1 / std::sqrt(squares / double(parts * n) + double(eps));
-  *scale = float(inverse);
-  *shift = float(-mean * inverse);
 }
 
 struct BatchMoments {
@@ -58,14 +70,18 @@ inline BatchMoments moments_of(float scale, float shift, float eps) {
   return {-double(shift) / s, variance > 0 ? variance : 0};
 }
 
-// What the statistics add to the gradient of y: slope * y + offset, from the gradients of scale and shift,
-// where scale = (var + eps)^(-1/2), shift = -mean * scale.
-inline void statistics_gradient(float scale, float shift, float d_scale, float d_shift, int64_t values,
+// What the statistics add to the gradient of y, slope * y + offset of each channel, from the affine (2,
+// channels), scale = (var + eps)^(-1/2) and shift = -mean * scale, and its gradient.
+inline void statistics_gradient(const float* affine, const float* d_affine, int64_t channels, int64_t values,
                                 float* slope, float* offset) {
-  const double s = scale, mean = -double(shift) / s;
-  const double b = -s * s * s * (double(d_scale) - mean * double(d_shift)) / double(values);
-  *slope = float(b);
-  *offset = float(-s * double(d_shift) / double(values) - b * mean);
+  const double per_value = 1 / double(values);
+  for (int64_t c = 0; c < channels; ++c) {
+    const double s = affine[c], mean = -double(affine[channels + c]) / s;
+    const double d_scale = d_affine[c], d_shift = d_affine[channels + c];
+    const double b = -s * s * s * (d_scale - mean * d_shift) * per_value;
+    slope[c] = float(b);
+    offset[c] = float(-s * d_shift * per_value - b * mean);
+  }
 }
 
 }  // namespace

@@ -14,18 +14,12 @@ void batch_statistics(const BatchStatistics& op, const KernelArgs& a) {
     for (int64_t p = begin; p < end; ++p) plane_moments(a.in(0) + p * pixels, pixels, moments + 2 * p);
   });
   float* affine = a.out(0);
-  for (int64_t c = 0; c < channels; ++c)
-    normalising_affine(moments + 2 * c, 2 * channels, s[0], pixels, op.eps, affine + c,
-                       affine + channels + c);
+  normalising_affine(moments, 2 * channels, s[0], pixels, op.eps, channels, affine, affine + channels);
 }
 
 void batch_statistics_grad(const BatchStatisticsGrad& op, const KernelArgs& a) {
   const int64_t channels = a.in_shape(0)[1];
-  const float *affine = a.in(0), *d_affine = a.in(1);
-  float* to = a.out(0);
-  for (int64_t c = 0; c < channels; ++c)
-    statistics_gradient(affine[c], affine[channels + c], d_affine[c], d_affine[channels + c], op.values,
-                        to + c, to + channels + c);
+  statistics_gradient(a.in(0), a.in(1), channels, op.values, a.out(0), a.out(0) + channels);
 }
 
 void norm_affine(const NormAffine& op, const KernelArgs& a) {

@@ -22,9 +22,8 @@ void pool_statistics_kernel(const PoolStatistics& op, const KernelArgs& a) {
                     of_averages + 2 * p);
   });
   for (int i = 0; i < 2; ++i)
-    for (int64_t c = 0; c < channels; ++c)
-      normalising_affine((i == 0 ? moments : of_averages) + 2 * c, 2 * channels, x[0], pixels, op.eps,
-                         a.out(i) + c, a.out(i) + channels + c);
+    normalising_affine(i == 0 ? moments : of_averages, 2 * channels, x[0], pixels, op.eps, channels, a.out(i),
+                       a.out(i) + channels);
 }
 
 LADARTS_CPU_KERNEL(PoolStatistics, pool_statistics_kernel)

@@ -58,6 +58,7 @@ class OutputMoments {
   }
   // moments[o] = {mean, squared deviations} of n values of output o.
   void finish(int outputs, int64_t n, float* moments) const {
+    const double per_value = 1 / double(n);
     for (int o = 0; o < outputs; o += 2) {
       alignas(16) float found[4] = {};
       const int together = std::min(2, outputs - o);
@@ -65,8 +66,8 @@ class OutputMoments {
                             2 * together, found);
       for (int i = 0; i < together; ++i) {
         const double sum = double(found[2 * i]), squares = double(found[2 * i + 1]);
-        moments[2 * (o + i)] = float(double(first_[o + i]) + sum / double(n));
-        moments[2 * (o + i) + 1] = float(std::max(0., squares - sum * sum / double(n)));
+        moments[2 * (o + i)] = float(double(first_[o + i]) + sum * per_value);
+        moments[2 * (o + i) + 1] = float(std::max(0., squares - sum * sum * per_value));
       }
     }
   }

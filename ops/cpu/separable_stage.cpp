@@ -11,6 +11,7 @@
 #include "ops/cpu/channel_moments.h"
 #include "ops/cpu/depthwise.h"
 #include "ops/cpu/depthwise_direct.h"
+#include "ops/cpu/depthwise_pairs.h"
 #include "ops/cpu/pointwise.h"
 #include "ops/cpu/separable_input.h"
 
@@ -29,8 +30,8 @@ struct Scratch {
 
 // Where rows are shorter than a vector, depthwise loops run over blocks of channels in place of rows.
 bool by_blocks(const SeparablePlan& p) {
-  return kLanes > kTileLanes && p.c % kBlock == 0 && p.width == p.out_w && p.width % kLanes != 0 &&
-         p.tile % kLanes == 0;
+  return !reads_pairs(p) && kLanes > kTileLanes && p.c % kBlock == 0 && p.width == p.out_w &&
+         p.width % kLanes != 0 && p.tile % kLanes == 0;
 }
 
 // t of one branch from planes in blocks of channels; `w` alike.
@@ -66,6 +67,25 @@ void depthwise_of_image(const SeparablePlan& p, SeparableStage::Branch b, const 
   });
 }
 
+// The same of 8 x 8, two channels at a time.
+void depthwise_of_pairs(const SeparablePlan& p, SeparableStage::Branch b, const float* w, const Scratch& s,
+                        FetchAhead& ahead) {
+  with_pair_kernel(b.kernel, b.dilation, [&](auto k, auto d) {
+    for (int c = 0; c < p.c; c += 2) {
+      const ChannelPair at(c, p.c);
+      const Pair<const float> x = at.of(s.x, p.tile), taps = at.of(w, k * k);
+      const Pair<float> t = at.of(s.t, p.tile_stride);
+      ahead.some(2);
+      if (s.affine) {
+        pair_plane<k(), d(), false, false>(x, NormalisedPair(at.of(s.affine, 1), at.of(s.affine + p.c, 1)),
+                                           taps, t);
+      } else {
+        pair_plane<k(), d(), false, false>(x, RectifiedPixels(), taps, t);
+      }
+    }
+  });
+}
+
 // From planes.
 void depthwise_of_planes(const SeparablePlan& p, SeparableStage::Branch b, const float* w, const Scratch& s,
                          FetchAhead& ahead) {
@@ -89,6 +109,7 @@ void run_branch(const SeparableStage& op, int branch, const KernelArgs& a, const
   OutputMoments gathered(s.moments, p.o);
   const auto depthwise = by_blocks(p)        ? depthwise_of_blocks
                          : reads_directly(p) ? depthwise_of_image
+                         : reads_pairs(p)    ? depthwise_of_pairs
                                              : depthwise_of_planes;
   depthwise(p, op.branches[size_t(branch)], w, s, ahead);
   const Tile to{whole ? y : s.y_tile, whole ? p.tile : p.tile_stride, p.width};
@@ -115,7 +136,7 @@ void separable_stage_kernel(const SeparableStage& op, const KernelArgs& a) {
   float* const moments = flags + a.pool->threads() * SeparablePlan::kFlagFloats;  // (images, total, 2)
   const FirstTask first(flags, a.pool->threads());
   const int64_t pixels = int64_t(p.out_h) * p.out_w;
-  const bool blocks = by_blocks(p), direct = !blocks && reads_directly(p);
+  const bool blocks = by_blocks(p), direct = reads_directly(p) || reads_pairs(p);
   const TileWeights weights(op, a, p, blocks ? p.c : 0, moments + p.images * total * 2);
 
   a.pool->parallel_for(int64_t(p.chunks) * op.n_inputs, [&](int64_t task, int thread) {
@@ -152,12 +173,12 @@ void separable_stage_kernel(const SeparableStage& op, const KernelArgs& a) {
     }
   });
 
-  int at = 0;
+  const float* of_branch = moments;
   for (int b = 0; b < branches; ++b) {
     const int outputs = int(a.out_shape(2 * b)[1]);
-    for (int o = 0; o < outputs; ++o, ++at)
-      normalising_affine(moments + 2 * at, 2 * total, p.images, pixels, op.eps, a.out(2 * b + 1) + o,
-                         a.out(2 * b + 1) + outputs + o);
+    float* const affine = a.out(2 * b + 1);
+    normalising_affine(of_branch, 2 * total, p.images, pixels, op.eps, outputs, affine, affine + outputs);
+    of_branch += 2 * outputs;
   }
 }
 

@@ -180,6 +180,8 @@ void run_chunk(const Context& k, const ChannelGroups& groups, int64_t chunk, int
       const PlaneGradTiles tiles(p, memory, group);
       if (group.blocked) {
         run_group(k, begin, {input, n}, BlockedGradTiles(tiles), ahead, weight_sums, affine_sums);
+      } else if (groups.directly() && reads_pairs(p)) {
+        run_group(k, begin, {input, n}, PairGradTiles(tiles), ahead, weight_sums, affine_sums);
       } else if (groups.directly()) {
         run_group(k, begin, {input, n}, DirectGradTiles(tiles), ahead, weight_sums, affine_sums);
       } else {
@@ -195,14 +197,11 @@ void statistics_coefficients(const Context& k, float* to) {
   const int64_t values = p.images * p.out_h * p.out_w;
   for (int b = 0; b < int(k.op.branches.size()); ++b) {
     const int outputs = k.outputs(b), d_affine = k.op.branches[size_t(b)].d_affine;
-    const float* affine = k.a.in(k.op.y_at(b) + 1);
-    for (int o = 0; o < outputs; ++o) {
-      float* slope = to + (2 * b) * p.o + o;
-      float* offset = to + (2 * b + 1) * p.o + o;
-      *slope = *offset = 0;
-      if (d_affine < 0) continue;
-      const float* d = k.a.in(d_affine);
-      statistics_gradient(affine[o], affine[outputs + o], d[o], d[outputs + o], values, slope, offset);
+    float *const slope = to + 2 * b * p.o, *const offset = slope + p.o;
+    if (d_affine < 0) {
+      std::fill_n(slope, 2 * p.o, 0.f);
+    } else {
+      statistics_gradient(k.a.in(k.op.y_at(b) + 1), k.a.in(d_affine), outputs, values, slope, offset);
     }
   }
 }
@@ -227,7 +226,7 @@ void join_depthwise(const Context& k, int out, float* part, int64_t stride, int 
 bool directly(const SeparableStageGrad& op, const SeparablePlan& p) {
   bool weights = false;
   for (const SeparableStageGrad::Branch& b : op.branches) weights = weights || b.pointwise_out >= 0;
-  return reads_directly(p) && !(weights && p.in_w == 16 && p.c % kLanes == 0);
+  return reads_pairs(p) || (reads_directly(p) && !(weights && p.in_w == 16 && p.c % kLanes == 0));
 }
 
 void separable_stage_grad_kernel(const SeparableStageGrad& op, const KernelArgs& a) {
