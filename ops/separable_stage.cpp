@@ -84,7 +84,7 @@ SeparablePlan::SeparablePlan(int s, int channels, const Shape& x, int outputs)
   g_plane = (out_h + 2 * kHalo) * g_pitch;
   tile = out_h * width;
   tile_stride = int(round_up(tile, 16)) + 16;
-  transposes = c >= 16 && tile <= 256;
+  transposes = c >= 16 && tile <= 64;
   constexpr int64_t kChunks = 16;
   images_per_chunk = (images + kChunks - 1) / kChunks;
   chunks = int((images + images_per_chunk - 1) / images_per_chunk);

@@ -33,8 +33,8 @@ inline void plane_moments(const float* y, int64_t n, float* moments) {
   moments[1] = squares;
 }
 
-// scale and shift (channels) that normalise values whose `parts` planes of n values have the `moments`, a pair
-// for each channel, part after part `stride` floats apart.
+// scale and shift (channels) that normalise values whose `parts` planes of n values have the `moments`, a
+// pair for each channel, part after part `stride` floats apart.
 inline void normalising_affine(const float* moments, int64_t stride, int64_t parts, int64_t n, float eps,
                                int64_t channels, float* scale, float* shift) {
   constexpr int L = kLanes, together = L / 2;

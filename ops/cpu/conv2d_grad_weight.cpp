@@ -21,6 +21,9 @@ struct OutputPlanes {
   int64_t count, first;
 };
 
+// At a time where columns are neither copied nor transposed: so many channels fit into the second cache.
+constexpr int64_t kDotPixels = 1024;
+
 // Few products read each pixel once or twice: not worth a copy, where the columns are of one image.
 bool reads_in_place(int64_t tiles, int64_t j0, int64_t j1, int64_t pixels) {
   return tiles <= 2 && j0 / pixels == (j1 - 1) / pixels;
@@ -91,6 +94,45 @@ void add_columns_by_outputs(const Conv2dGeometry& g, const TapSource& x, std::sp
     t.addend = t.c;
     gemm(k1 - k0, t);
   }
+}
+
+// The same of large images, whose products are long: both operands are read where they lie, with no sum over
+// lanes but at their ends. Six channels of x stay in the nearest cache while all of d_y passes; meanwhile the
+// next six are asked for.
+void add_columns_by_dots(const Conv2dGeometry& g, const TapSource& x, std::span<const OutputPlanes> d_y,
+                         int64_t j0, int64_t j1, float* d_w_t, float*) {
+  const int64_t pixels = g.pixels(), image = j0 / pixels, at = j0 % pixels;
+  auto channel = [&](int64_t k) { return x.x.plane(x.image + image, x.channel + k, pixels) + at; };
+  int64_t tiles = 0;  // of six channels
+  for (const OutputPlanes& output : d_y) tiles += Blocks(output.count, kDotColumns).count;
+  DotTile t{};
+  t.length = j1 - j0;
+  t.a_row = t.b_row = pixels;
+  t.c_row = g.og, t.add = true;
+  for (int64_t k = 0, rows = 0; k < g.taps(); k += rows) {
+    rows = std::min<int64_t>(x.x.run(x.channel + k, g.taps() - k), kDotRows);
+    t.a = channel(k);
+    FetchAhead ahead;
+    if (const int64_t next = k + rows; next < g.taps())
+      ahead.add(channel(next), t.length, pixels,
+                std::min<int64_t>(x.x.run(x.channel + next, g.taps() - next), kDotRows));
+    ahead.spread(tiles);
+    for (const auto& [planes, count, first] : d_y)
+      for (int64_t o = 0, columns = 0; o < count; o += columns) {
+        columns = std::min<int64_t>(kDotColumns, count - o);
+        t.b = planes.data + image * planes.image_stride + o * pixels + at;
+        t.c = d_w_t + k * g.og + first + o;
+        ahead.some();
+        if (g.relu_input) {
+          dot_product<true>(rows, columns, t);
+        } else {
+          dot_product<false>(rows, columns, t);
+        }
+      }
+  }
+}
+bool by_dots(const Conv2dGeometry& g) {
+  return g.pointwise() && g.pixels() >= kReducedPixels;
 }
 
 // d_w (og, taps) += over columns [j0, j1); `scratch` holds (kReducedTaps + kReducedOutputs) * kReducedStride
@@ -172,9 +214,10 @@ void dense_grad_weight(const Conv2dGeometry& g, int outputs, const KernelArgs& a
   const Blocks chunks(g.n, (g.n + weight_gradient_chunks(g) - 1) / weight_gradient_chunks(g));
   auto* scratch = reinterpret_cast<float*>(a.workspace);
   float* partials = scratch + a.pool->threads() * scratch_floats;
-  const int64_t group_weights = g.og * g.taps(), pixels = g.pixels(), turned = columns_by_outputs(g);
+  const int64_t group_weights = g.og * g.taps(), pixels = g.pixels();
+  const int64_t turned = by_dots(g) ? kDotPixels : columns_by_outputs(g);
   const int64_t columns = turned > 0 ? turned : kReducedPixels;
-  const auto add = turned > 0 ? add_columns_by_outputs : add_columns;
+  const auto add = by_dots(g) ? add_columns_by_dots : turned > 0 ? add_columns_by_outputs : add_columns;
   a.pool->parallel_for(chunks.count * g.groups, [&](int64_t i, int thread) {
     const int64_t chunk = i / g.groups, group = i % g.groups;
     const int64_t n0 = chunks.begin(chunk), images = chunks.begin(chunk + 1) - n0;

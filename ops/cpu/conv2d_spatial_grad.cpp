@@ -55,29 +55,7 @@ __attribute__((noinline)) void gradient_tile(const SpatialGradient& g, int64_t o
     }
   }
 #pragma GCC unroll 8
-  for (int r = 0; r < MR; ++r)
-#pragma GCC unroll 8
-    for (int s = 0; s < NR; ++s) g.d_w[(o + r) * g.taps + k + s] += sum_lanes<L>(acc[r][s]);
-}
-
-template <int MR, int L>
-inline void gradient_tile(const SpatialGradient& g, int64_t o, int64_t k, int64_t taps) {
-  switch (taps) {
-    case 1:
-      return gradient_tile<MR, 1, L>(g, o, k);
-    case 2:
-      return gradient_tile<MR, 2, L>(g, o, k);
-    case 3:
-      return gradient_tile<MR, 3, L>(g, o, k);
-    case 4:
-      return gradient_tile<MR, 4, L>(g, o, k);
-#if defined(__AVX512F__)
-    case 5:
-      return gradient_tile<MR, 5, L>(g, o, k);
-    default:
-      return gradient_tile<MR, 6, L>(g, o, k);
-#endif
-  }
+  for (int r = 0; r < MR; ++r) add_lane_sums<L>(acc[r], NR, g.d_w + (o + r) * g.taps + k);
 }
 
 template <int L>
@@ -86,26 +64,9 @@ void add_images(const SpatialGradient& g, int64_t outputs) {
   for (int64_t i = 0; i < rows.count; ++i)
     for (int64_t j = 0; j < columns.count; ++j) {
       const int64_t o = rows.begin(i), k = columns.begin(j), taps = columns.begin(j + 1) - k;
-      switch (rows.begin(i + 1) - o) {
-        case 1:
-          gradient_tile<1, L>(g, o, k, taps);
-          break;
-        case 2:
-          gradient_tile<2, L>(g, o, k, taps);
-          break;
-#if defined(__AVX512F__)
-        case 3:
-          gradient_tile<3, L>(g, o, k, taps);
-          break;
-        default:
-          gradient_tile<4, L>(g, o, k, taps);
-          break;
-#else
-        default:
-          gradient_tile<3, L>(g, o, k, taps);
-          break;
-#endif
-      }
+      with_count<kDotRows>(rows.begin(i + 1) - o, [&](auto mr) {
+        with_count<kDotColumns>(taps, [&](auto nr) { gradient_tile<mr(), nr(), L>(g, o, k); });
+      });
     }
 }
 

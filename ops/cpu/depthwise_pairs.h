@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "ops/cpu/depthwise_direct.h"
-#include "ops/cpu/transpose.h"
+#include "ops/cpu/lane_sums.h"
 
 namespace ladarts {
 namespace {
@@ -147,21 +147,15 @@ __attribute__((noinline)) void pair_plane(Pair<const float> x, Pixels pixels, Pa
   unrolled<kPairSide>([&](int i) LADARTS_INLINE_LAMBDA { store_pair(y, i * kPairSide, sum[i]); });
 }
 
-// Sums of the lanes of the lower halves of v[0] to v[3], of their upper halves, and the same of v[4] to v[7].
-inline void half_sums(const PairVec (&v)[8], float (&found)[16]) {
-  if constexpr (kLanes == 16) {
-    auto two = [](PairVec a, PairVec b) {
-      return unpacked<1, false>(a, b, kPairLanes) + unpacked<1, true>(a, b, kPairLanes);
-    };
-    auto four = [&](int i) {
-      const PairVec a = two(v[i], v[i + 1]), b = two(v[i + 2], v[i + 3]);
-      return unpacked<2, false>(a, b, kPairLanes) + unpacked<2, true>(a, b, kPairLanes);
-    };
-    const PairVec a = four(0), b = four(4);
-    store<kLanes>(found,
-                  every_second_four<false>(a, b, kPairLanes) + every_second_four<true>(a, b, kPairLanes));
+// Sums of the lanes of v[0] to v[3], of their lower halves and of their upper ones.
+struct HalfSums {
+  explicit HalfSums(const PairVec* v) {
+    const PairVec sums = sums_of_fours<kLanes>(v);
+    if constexpr (kLanes > 4)
+      lower = fold<kPairSide>(lower_half<kLanes>(sums)), upper = fold<kPairSide>(upper_half<kLanes>(sums));
   }
-}
+  Vec<4> lower, upper;
+};
 
 // As direct_gradient_plane() (ops/cpu/depthwise_direct.h), but *products and *all receive the sums of d * x
 // and d, lane by lane, where `sums`.
@@ -203,13 +197,12 @@ __attribute__((noinline)) void pair_weight_plane(Pair<const float> x, Pixels pix
       [&](int q) LADARTS_INLINE_LAMBDA {
         unrolled<K>([&](int p) LADARTS_INLINE_LAMBDA { sum[p * K + q] = found[p]; });
       });
-  auto add = [](float* to, const float* more) { store<4>(to, load<4>(to) + load<4>(more)); };
+  auto add = [](float* to, Vec<4> more) { store<4>(to, load<4>(to) + more); };
   int t = 0;
-  for (; t + 8 <= K * K; t += 8) {
-    alignas(64) float of_eight[16];
-    half_sums(reinterpret_cast<const PairVec(&)[8]>(sum[t]), of_eight);
-    add(d_w.first + t, of_eight), add(d_w.first + t + 4, of_eight + 8);
-    if (channels == 2) add(d_w.second + t, of_eight + 4), add(d_w.second + t + 4, of_eight + 12);
+  for (; t + 4 <= K * K; t += 4) {
+    const HalfSums of_four(sum + t);
+    add(d_w.first + t, of_four.lower);
+    if (channels == 2) add(d_w.second + t, of_four.upper);
   }
   for (; t < K * K; ++t) {
     d_w.first[t] += sum_lanes<kPairSide>(lower_half<kLanes>(sum[t]));

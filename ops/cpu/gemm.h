@@ -6,10 +6,12 @@
 // x 4 tile of 16-lane vectors does 24 multiply-adds for 4 loads and 6 broadcasts.
 #pragma once
 
+#include <algorithm>
 #include <type_traits>
 
 #include "ops/cpu/channel_parts.h"
 #include "ops/cpu/fetch_ahead.h"
+#include "ops/cpu/lane_sums.h"
 #include "ops/cpu/simd.h"
 
 namespace ladarts {
@@ -17,7 +19,7 @@ namespace {
 
 #if defined(__AVX512F__)
 constexpr int kTileRows = 6, kTileVectors = 4;  // 24 of 32 registers
-constexpr int kDotRows = 4, kDotColumns = 6;
+constexpr int kDotRows = 6, kDotColumns = 4;
 #else
 constexpr int kTileRows = 6, kTileVectors = 2;  // 12 of 16 registers
 constexpr int kDotRows = 3, kDotColumns = 4;
@@ -30,6 +32,14 @@ struct Blocks {
   Blocks(int64_t n, int64_t most) : size(n), count((n + most - 1) / most) {}
   int64_t begin(int64_t i) const { return size * i / count; }
 };
+
+// f(n as a constant), 1 <= n <= most.
+template <int most, class F>
+inline void with_count(int64_t n, F f) {
+  if constexpr (most > 1)
+    if (n < most) return with_count<most - 1>(n, f);
+  f(std::integral_constant<int, most>());
+}
 
 // Cache lines to ask for while a tile is computed, a few at each step of its sum: all at once would hold it
 // up.
@@ -383,32 +393,10 @@ __attribute__((noinline)) void dot_tile(const DotTile& t) {
     dot_step<MR, NR, relu_a, true>(a, a_row, b, b_row, kLanes, acc);
   if (left > 0) dot_step<MR, NR, relu_a, false>(a, a_row, b, b_row, left, acc);
 #pragma GCC unroll 8
-  for (int r = 0; r < MR; ++r)
-#pragma GCC unroll 8
-    for (int s = 0; s < NR; ++s) {
-      float* c = t.c + r * t.c_row + s;
-      const float sum = sum_lanes<kLanes>(acc[r][s]);
-      *c = t.add ? *c + sum : sum;
-    }
-}
-
-template <int MR, bool relu_a>
-inline void dot_tile_columns(int64_t columns, const DotTile& t) {
-  switch (columns) {
-    case 1:
-      return dot_tile<MR, 1, relu_a>(t);
-    case 2:
-      return dot_tile<MR, 2, relu_a>(t);
-    case 3:
-      return dot_tile<MR, 3, relu_a>(t);
-    case 4:
-      return dot_tile<MR, 4, relu_a>(t);
-#if defined(__AVX512F__)
-    case 5:
-      return dot_tile<MR, 5, relu_a>(t);
-    default:
-      return dot_tile<MR, 6, relu_a>(t);
-#endif
+  for (int r = 0; r < MR; ++r) {
+    float* const c = t.c + r * t.c_row;
+    if (!t.add) std::fill_n(c, NR, 0.f);
+    add_lane_sums<kLanes>(acc[r], NR, c);
   }
 }
 
@@ -423,27 +411,10 @@ inline void dot_product(int64_t rows, int64_t columns, const DotTile& all) {
       t.a += r * t.a_row;
       t.b += s * t.b_row;
       t.c += r * t.c_row + s;
-      const int64_t width = column_blocks.begin(j + 1) - s;
-      switch (row_blocks.begin(i + 1) - r) {
-        case 1:
-          dot_tile_columns<1, relu_a>(width, t);
-          break;
-        case 2:
-          dot_tile_columns<2, relu_a>(width, t);
-          break;
-#if defined(__AVX512F__)
-        case 3:
-          dot_tile_columns<3, relu_a>(width, t);
-          break;
-        default:
-          dot_tile_columns<4, relu_a>(width, t);
-          break;
-#else
-        default:
-          dot_tile_columns<3, relu_a>(width, t);
-          break;
-#endif
-      }
+      with_count<kDotRows>(row_blocks.begin(i + 1) - r, [&](auto mr) {
+        with_count<kDotColumns>(column_blocks.begin(j + 1) - s,
+                                [&](auto nr) { dot_tile<mr(), nr(), relu_a>(t); });
+      });
     }
 }
 

@@ -113,14 +113,6 @@ struct Tile {
   ptrdiff_t plane, pitch;
 };
 
-// f(n as a constant), 1 <= n <= most.
-template <int most, class F>
-inline void with_count(int64_t n, F f) {
-  if constexpr (most > 1)
-    if (n < most) return with_count<most - 1>(n, f);
-  f(std::integral_constant<int, most>());
-}
-
 // V vectors of pixels of all channels stay in the nearest cache while the outputs pass, six at a time.
 template <int L, int V, bool halves>
 inline void pointwise_outputs(const float* x, ptrdiff_t x_plane, Matrix w, int inputs, int outputs, float* y,

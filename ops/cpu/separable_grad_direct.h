@@ -193,12 +193,11 @@ class PairGradTiles : public DirectGradTiles {
   }
   // Of `pairs` pairs from channel c of the group on.
   void add_sums(int c, int pairs) {
-    alignas(64) float found[16];
-    half_sums(sums_, found);
-    float *const scale = in.d_scale + first, *const shift = in.d_shift + first;
-    for (int i = 0; i < 2 * pairs && c + i < count; ++i) {
-      const float* const of = found + i % 2 * kSummed + i / 2;
-      scale[c + i] += of[0], shift[c + i] += of[2 * kSummed];
+    const HalfSums scales(sums_), shifts(sums_ + kSummed);
+    float *const d_scale = in.d_scale + first + c, *const d_shift = in.d_shift + first + c;
+    for (int i = 0; i < pairs; ++i) {
+      d_scale[2 * i] += scales.lower[i], d_shift[2 * i] += shifts.lower[i];
+      if (c + 2 * i + 1 < count) d_scale[2 * i + 1] += scales.upper[i], d_shift[2 * i + 1] += shifts.upper[i];
     }
   }
 

@@ -35,13 +35,14 @@ class ChannelGroups {
     if (whole_) return {0, channels_, 0, blocked_ > 0};
     if (done < blocked_) return {done, std::min(kTwoBlocks, blocked_ - done), 0, true};
     if (blocked_ > 0) return {done, channels_ - done, std::min(kTwoBlocks, blocked_), false};
-    const Blocks planes(channels_, kDotColumns);
+    const Blocks planes(channels_, kTogether);
     const int64_t i = (int64_t(done) * planes.count + channels_ - 1) / channels_;
     return {done, int(planes.begin(i + 1)) - done, 0, false};
   }
 
  private:
   static constexpr int kTwoBlocks = 2 * kLanes;
+  static constexpr int kTogether = 12;  // whole tiles of both products
   int channels_;
   bool whole_, directly_;
   int blocked_;

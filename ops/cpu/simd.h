@@ -141,6 +141,20 @@ inline Vec<L> interleaved_high(Vec<L> even, Vec<L> odd) {
   return in_turn<L, L / 2>(even, odd, std::make_index_sequence<size_t(L)>());
 }
 
+// In each four lanes: the lower (upper) two of a and of b, in turn by `unit` lanes.
+template <int L, int unit, bool upper, size_t... j>
+inline Vec<L> unpacked(Vec<L> a, Vec<L> b, std::index_sequence<j...>) {
+  constexpr auto index = [](int k) {
+    const int half = upper ? 2 : 0;
+    return unit == 1 ? k / 4 * 4 + half + k % 4 / 2 + k % 2 * L : k / 4 * 4 + half + k % 2 + k % 4 / 2 * L;
+  };
+  return __builtin_shufflevector(a, b, index(int(j))...);
+}
+template <int L, int unit, bool upper>
+inline Vec<L> unpacked(Vec<L> a, Vec<L> b) {
+  return unpacked<L, unit, upper>(a, b, std::make_index_sequence<size_t(L)>());
+}
+
 // The first n lanes, 0 <= n <= L; the others read as zero and are not touched.
 template <int L>
 inline Vec<L> load_first(const float* p, int64_t n) {

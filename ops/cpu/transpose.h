@@ -8,16 +8,6 @@
 namespace ladarts {
 namespace {
 
-// In each four lanes: the lower (upper) two of a and of b, in turn by `unit` lanes.
-template <int unit, bool upper, size_t... j>
-inline Vec<kLanes> unpacked(Vec<kLanes> a, Vec<kLanes> b, std::index_sequence<j...>) {
-  constexpr auto index = [](int k) {
-    const int half = upper ? 2 : 0;
-    return unit == 1 ? k / 4 * 4 + half + k % 4 / 2 + k % 2 * kLanes
-                     : k / 4 * 4 + half + k % 2 + k % 4 / 2 * kLanes;
-  };
-  return __builtin_shufflevector(a, b, index(int(j))...);
-}
 // Of a, then of b: every second four lanes.
 template <bool odd, size_t... j>
 inline Vec<kLanes> every_second_four(Vec<kLanes> a, Vec<kLanes> b, std::index_sequence<j...>) {
@@ -31,14 +21,14 @@ inline void transpose(Vec<kLanes> (&rows)[kLanes]) {
   constexpr std::make_index_sequence<size_t(kLanes)> lanes;
 #pragma GCC unroll 4
   for (int i = 0; i < kLanes; i += 4) {
-    const V a = unpacked<1, false>(rows[i], rows[i + 1], lanes),
-            b = unpacked<1, true>(rows[i], rows[i + 1], lanes),
-            c = unpacked<1, false>(rows[i + 2], rows[i + 3], lanes),
-            d = unpacked<1, true>(rows[i + 2], rows[i + 3], lanes);
-    rows[i] = unpacked<2, false>(a, c, lanes);
-    rows[i + 1] = unpacked<2, true>(a, c, lanes);
-    rows[i + 2] = unpacked<2, false>(b, d, lanes);
-    rows[i + 3] = unpacked<2, true>(b, d, lanes);
+    const V a = unpacked<kLanes, 1, false>(rows[i], rows[i + 1]),
+            b = unpacked<kLanes, 1, true>(rows[i], rows[i + 1]),
+            c = unpacked<kLanes, 1, false>(rows[i + 2], rows[i + 3]),
+            d = unpacked<kLanes, 1, true>(rows[i + 2], rows[i + 3]);
+    rows[i] = unpacked<kLanes, 2, false>(a, c);
+    rows[i + 1] = unpacked<kLanes, 2, true>(a, c);
+    rows[i + 2] = unpacked<kLanes, 2, false>(b, d);
+    rows[i + 3] = unpacked<kLanes, 2, true>(b, d);
   }
   // Now four lanes of rows[4i + j], from 4k on, are column 4k + j of rows 4i to 4i + 3.
   if constexpr (kLanes == 8) {
