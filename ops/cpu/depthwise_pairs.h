@@ -20,6 +20,11 @@ inline bool reads_pairs(const SeparablePlan& p) {
   return kLanes == 16 && p.stride == 1 && p.in_h == kPairSide && p.in_w == kPairSide && whole_vectors();
 }
 
+// Or read directly, in rows of 16 or 32.
+inline bool reads_images(const SeparablePlan& p) {
+  return reads_directly(p) || reads_pairs(p);
+}
+
 // f(K, D as constants), compiled for such vectors alone.
 template <class F>
 inline void with_pair_kernel(int kernel, int dilation, F f) {

@@ -16,14 +16,14 @@ struct ChannelGroup {
 
 // Where branches share an input all of its channels are one group, as gradients of u are summed over
 // branches. Else groups are small, so that from u to its gradient all of their tiles stay in the nearer
-// caches: two blocks, or as many channels as a tile of products has columns. Channels that fill no block come
-// last; with long rows they would cost more than blocks save, and none is blocked. Nor is any where images
-// are read `directly`; their tiles of few pixels, transposed for the products, are one group.
+// caches: two blocks, or a few tiles of both products. Channels that fill no block come last; with long rows
+// they would cost more than blocks save, and none is blocked. Nor is any where images are read `directly`;
+// there the channels of small images are one group.
 class ChannelGroups {
  public:
   ChannelGroups(const SeparablePlan& p, bool shared, bool directly)
       : channels_(p.c),
-        whole_(shared || (directly && p.transposes)),
+        whole_(shared || (directly && p.tile <= kSmall)),
         directly_(directly),
         blocked_(directly ? 0 : p.c / kLanes * kLanes) {
     if (blocked_ < p.c && (shared || p.width >= 2 * kLanes)) blocked_ = 0;
@@ -42,7 +42,7 @@ class ChannelGroups {
 
  private:
   static constexpr int kTwoBlocks = 2 * kLanes;
-  static constexpr int kTogether = 12;  // whole tiles of both products
+  static constexpr int kTogether = 12, kSmall = 256;  // channels; pixels
   int channels_;
   bool whole_, directly_;
   int blocked_;
