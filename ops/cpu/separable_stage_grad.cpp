@@ -37,38 +37,61 @@ void add_tile(const Context& k, int branch, int64_t n, FetchAhead& ahead) {
     ahead.add(k.a.in(t.source) + n * k.a.in_shape(t.source)[1] * pixels, pixels, t.step * pixels, outputs);
 }
 
-// g[o] = slope * y + offset + sum of factor * source, over rows of out_w pixels; zeros up to the tile's
-// width.
-void gradient_tile(const Context& k, int branch, int64_t n, float* g) {
-  const SeparablePlan& p = k.p;
-  const SeparableStageGrad::Branch& b = k.op.branches[size_t(branch)];
-  const int64_t pixels = int64_t(p.out_h) * p.out_w;
+// f(offset in a channel of g, offset in a channel of y, lanes) for all pixels by whole vectors, the last one
+// of a row maybe in part; behind rows g has zeros up to the tile's width.
+template <class F>
+inline void for_tile_vectors(const SeparablePlan& p, float* g, F f) {
   const bool whole = p.width == p.out_w;
-  const int rows = whole ? 1 : p.out_h;
-  const int64_t columns = whole ? pixels : p.out_w;
+  const int rows = whole ? 1 : p.out_h, columns = whole ? p.out_h * p.out_w : p.out_w;
+  for (int r = 0; r < rows; ++r) {
+    int j = 0;
+    for (; j + kLanes <= columns; j += kLanes) f(r * p.width + j, r * columns + j, kLanes);
+    if (j < columns) f(r * p.width + j, r * columns + j, columns - j);
+    if (!whole) std::memset(g + r * p.width + columns, 0, size_t(p.width - columns) * sizeof(float));
+  }
+}
+
+// g[o] = slope * y + offset + sum of factor * source.
+void gradient_tile(const Context& k, int branch, int64_t n, float* g) {
+  constexpr int L = kLanes;
+  const SeparablePlan& p = k.p;
+  const std::vector<GradientTerm>& terms = k.op.branches[size_t(branch)].d_y;
+  const int64_t pixels = int64_t(p.out_h) * p.out_w;
   const int outputs = k.outputs(branch);
-  for (int o = 0; o < outputs; ++o) {
-    const float* y = k.a.in(k.op.y_at(branch)) + (n * outputs + o) * pixels;
-    const float slope = k.statistics[(2 * branch) * p.o + o],
-                offset = k.statistics[(2 * branch + 1) * p.o + o];
-    for (int r = 0; r < rows; ++r) {
-      float* to = g + ptrdiff_t(o) * p.tile_stride + ptrdiff_t(r) * p.width;
-      const int64_t at = r * columns;
-      if (b.d_y.empty())
-        for (int64_t j = 0; j < columns; ++j) to[j] = slope * y[at + j] + offset;
-      for (size_t t = 0; t < b.d_y.size(); ++t) {
-        const GradientTerm& term = b.d_y[t];
-        const Shape& shape = k.a.in_shape(term.source);
-        const float* d = k.a.in(term.source) + (n * shape[1] + int64_t(o) * term.step) * pixels + at;
-        const float factor = term.factors < 0 ? 1.f : k.a.in(term.factors)[term.row * outputs + o];
-        const float more = term.offset_row < 0 ? 0.f : k.a.in(term.factors)[term.offset_row * outputs + o];
-        if (t == 0) {
-          for (int64_t j = 0; j < columns; ++j) to[j] = slope * y[at + j] + factor * d[j] + (offset + more);
-        } else {
-          for (int64_t j = 0; j < columns; ++j) to[j] += factor * d[j] + more;
-        }
+  const float* const y = k.a.in(k.op.y_at(branch)) + n * outputs * pixels;
+  const float *const slopes = k.statistics + 2 * branch * p.o, *const offsets = slopes + p.o;
+  auto read = [](const float* from, int lanes) {
+    return lanes == L ? load<L>(from) : load_first<L>(from, lanes);
+  };
+  auto write = [](float* to, Vec<L> v, int lanes) {
+    lanes == L ? store<L>(to, v) : store_first<L>(to, v, lanes);
+  };
+  for (size_t t = 0; t < std::max<size_t>(1, terms.size()); ++t) {
+    const GradientTerm* const term = t < terms.size() ? &terms[t] : nullptr;
+    const int64_t step = term ? term->step * pixels : pixels;
+    const float* const d = term ? k.a.in(term->source) + n * k.a.in_shape(term->source)[1] * pixels : y;
+    const float* const factors =
+        term && term->factors >= 0 ? k.a.in(term->factors) + term->row * outputs : nullptr;
+    const float* const more =
+        term && term->offset_row >= 0 ? k.a.in(term->factors) + term->offset_row * outputs : nullptr;
+    for (int o = 0; o < outputs; ++o) {
+      float* const to = g + ptrdiff_t(o) * p.tile_stride;
+      const float *const y_of = y + o * pixels, *const d_of = d + o * step;
+      const Vec<L> slope = splat<L>(slopes[o]), factor = splat<L>(factors ? factors[o] : 1.f),
+                   offset = splat<L>((t == 0 ? offsets[o] : 0.f) + (more ? more[o] : 0.f));
+      if (!term) {
+        for_tile_vectors(p, to, [&](int i, int j, int lanes) {
+          write(to + i, slope * read(y_of + j, lanes) + offset, lanes);
+        });
+      } else if (t == 0) {
+        for_tile_vectors(p, to, [&](int i, int j, int lanes) {
+          write(to + i, slope * read(y_of + j, lanes) + factor * read(d_of + j, lanes) + offset, lanes);
+        });
+      } else {
+        for_tile_vectors(p, to, [&](int i, int j, int lanes) {
+          write(to + i, read(to + i, lanes) + factor * read(d_of + j, lanes) + offset, lanes);
+        });
       }
-      if (!whole) std::memset(to + columns, 0, size_t(p.width - columns) * sizeof(float));
     }
   }
 }
