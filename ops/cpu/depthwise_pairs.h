@@ -1,13 +1,11 @@
-// Depthwise convolutions at stride 1 of images of 8 x 8, their input's and their weights' gradient, that read
-// images where they lie, two channels at a time: a row of both is one vector, and all rows stay in registers.
-// Windows are shifts within the halves of a vector, with zeros from the sides.
+// Depthwise convolutions at stride 1 of images of 8 x 8 that are read where they lie, two channels at a time:
+// a row of both is one vector, and all rows stay in registers. Windows are shifts within the halves of a
+// vector, with zeros from the sides.
 #pragma once
 
-#include <type_traits>
 #include <utility>
 
 #include "ops/cpu/depthwise_direct.h"
-#include "ops/cpu/lane_sums.h"
 
 namespace ladarts {
 namespace {
@@ -18,11 +16,6 @@ constexpr int kPairSide = kLanes / 2;
 // in halves it was not measured.
 inline bool reads_pairs(const SeparablePlan& p) {
   return kLanes == 16 && p.stride == 1 && p.in_h == kPairSide && p.in_w == kPairSide && whole_vectors();
-}
-
-// Or read directly, in rows of 16 or 32.
-inline bool reads_images(const SeparablePlan& p) {
-  return reads_directly(p) || reads_pairs(p);
 }
 
 // f(K, D as constants), compiled for such vectors alone.
@@ -37,18 +30,13 @@ struct Pair {
   T *first, *second;
 };
 // Channels c and c + 1 of `channels`; behind the last comes the last again.
-class ChannelPair {
- public:
-  ChannelPair(int c, int channels) : first_(c), second_(c + 1 < channels ? c + 1 : c) {}
-  int first() const { return first_; }
-  int count() const { return second_ - first_ + 1; }
+struct ChannelPair {
+  ChannelPair(int c, int channels) : first(c), second(c + 1 < channels ? c + 1 : c) {}
   template <class T>
   Pair<T> of(T* data, ptrdiff_t channel) const {
-    return {data + first_ * channel, data + second_ * channel};
+    return {data + first * channel, data + second * channel};
   }
-
- private:
-  int first_, second_;
+  int first, second;
 };
 
 using PairVec = Vec<kLanes>;
@@ -84,135 +72,48 @@ inline PairVec shifted_halves(PairVec v, std::index_sequence<i...>) {
 }
 
 struct NormalisedPair {
-  NormalisedPair() : scale(PairVec{} + 1.f), shift{} {}
   NormalisedPair(Pair<const float> scales, Pair<const float> shifts)
       : scale(splat_pair(scales)), shift(splat_pair(shifts)) {}
   template <int L>
   LADARTS_INLINE PairVec of(PairVec x) const {
     return relu<L>(x * scale + shift);
   }
-
   PairVec scale, shift;
 };
 
-template <class Pixels>
-LADARTS_INLINE void load_rows(Pair<const float> x, Pixels pixels, PairVec (&rows)[kPairSide]) {
+// sum += what column q of a kernel adds: shifted windows of the rows.
+template <int K, int D, int q>
+LADARTS_INLINE void add_pair_column(const PairVec (&rows)[kPairSide], Pair<const float> w,
+                                    PairVec (&sum)[kPairSide]) {
+  PairVec taps[K];
+  unrolled<K>([&](int p) LADARTS_INLINE_LAMBDA {
+    taps[p] = splat_pair({w.first + p * K + q, w.second + p * K + q});
+    hold_in_register<kLanes>(taps[p]);
+  });
   unrolled<kPairSide>([&](int i) LADARTS_INLINE_LAMBDA {
-    rows[i] = pixels.template of<kLanes>(load_pair(x, i * kPairSide));
-    hold_in_register<kLanes>(rows[i]);
+    const PairVec window = shifted_halves<D*(q - K / 2)>(rows[i], kPairLanes);
+    unrolled<K>([&](int p) LADARTS_INLINE_LAMBDA {
+      const int to = i - D * (p - K / 2);
+      if (to >= 0 && to < kPairSide) sum[to] += window * taps[p];
+    });
   });
 }
 
-// f(q, i, window of rows[i]) for each column q of a kernel and each row.
-template <int K, int D, class F, class Begin, class End>
-LADARTS_INLINE void for_pair_windows(const PairVec (&rows)[kPairSide], Begin begin, F f, End end) {
-  [&]<int... q>(std::integer_sequence<int, q...>) LADARTS_INLINE_LAMBDA {
-    ((begin(q), unrolled<kPairSide>([&](int i) LADARTS_INLINE_LAMBDA {
-        f(i, shifted_halves<D*(q - K / 2)>(rows[i], kPairLanes));
-      }),
-      end(q)),
-     ...);
-  }
-  (std::make_integer_sequence<int, K>());
-}
-
-// sum += the convolution of rows by w, of K * K taps; `turned`: rotated by half a turn.
-template <int K, int D, bool turned>
-LADARTS_INLINE void convolve_pair(const PairVec (&rows)[kPairSide], Pair<const float> w,
-                                  PairVec (&sum)[kPairSide]) {
-  PairVec taps[K];  // a column of the kernel
-  for_pair_windows<K, D>(
-      rows,
-      [&](int q) LADARTS_INLINE_LAMBDA {
-        unrolled<K>([&](int p) LADARTS_INLINE_LAMBDA {
-          const int t = turned ? K * K - 1 - (p * K + q) : p * K + q;
-          taps[p] = splat_pair({w.first + t, w.second + t});
-          hold_in_register<kLanes>(taps[p]);
-        });
-      },
-      [&](int i, PairVec window) LADARTS_INLINE_LAMBDA {
-        unrolled<K>([&](int p) LADARTS_INLINE_LAMBDA {
-          const int to = i - D * (p - K / 2);
-          if (to >= 0 && to < kPairSide) sum[to] += window * taps[p];
-        });
-      },
-      [](int) {});
-}
-
-// y (+)= the convolution of x.
-template <int K, int D, bool turned, bool add, class Pixels>
+// y = the convolution of x by w, of K * K taps each.
+template <int K, int D, class Pixels>
 __attribute__((noinline)) void pair_plane(Pair<const float> x, Pixels pixels, Pair<const float> w,
                                           Pair<float> y) {
   PairVec rows[kPairSide], sum[kPairSide];
-  load_rows(x, pixels, rows);
   unrolled<kPairSide>([&](int i) LADARTS_INLINE_LAMBDA {
-    sum[i] = add ? load_pair({y.first, y.second}, i * kPairSide) : PairVec{};
+    rows[i] = pixels.template of<kLanes>(load_pair(x, i * kPairSide));
+    hold_in_register<kLanes>(rows[i]);
+    sum[i] = PairVec{};
   });
-  convolve_pair<K, D, turned>(rows, w, sum);
+  [&]<int... q>(std::integer_sequence<int, q...>) LADARTS_INLINE_LAMBDA {
+    (add_pair_column<K, D, q>(rows, w, sum), ...);
+  }
+  (std::make_integer_sequence<int, K>());
   unrolled<kPairSide>([&](int i) LADARTS_INLINE_LAMBDA { store_pair(y, i * kPairSide, sum[i]); });
-}
-
-// Sums of the lanes of v[0] to v[3], of their lower halves and of their upper ones.
-struct HalfSums {
-  explicit HalfSums(const PairVec* v) {
-    const PairVec sums = sums_of_fours<kLanes>(v);
-    if constexpr (kLanes > 4)
-      lower = fold<kPairSide>(lower_half<kLanes>(sums)), upper = fold<kPairSide>(upper_half<kLanes>(sums));
-  }
-  Vec<4> lower, upper;
-};
-
-// As direct_gradient_plane() (ops/cpu/depthwise_direct.h), but *products and *all receive the sums of d * x
-// and d, lane by lane, where `sums`.
-template <int K, int D, bool add, bool sums>
-__attribute__((noinline)) void pair_gradient_plane(Pair<const float> h, Pair<const float> w,
-                                                   Pair<const float> x, NormalisedPair pixels,
-                                                   Pair<float> d_x, PairVec* products, PairVec* all) {
-  PairVec rows[kPairSide], d_u[kPairSide] = {};
-  load_rows(h, PlainPixels(), rows);
-  convolve_pair<K, D, true>(rows, w, d_u);
-  PairVec d_times_x = {}, d_alone = {};
-  unrolled<kPairSide>([&](int i) LADARTS_INLINE_LAMBDA {
-    const PairVec v = load_pair(x, i * kPairSide);
-    const PairVec d = pixels.of<kLanes>(v) > 0.f ? d_u[i] : PairVec{};
-    if (sums) d_times_x += d * v, d_alone += d;
-    store_pair(d_x, i * kPairSide,
-               d * pixels.scale + (add ? load_pair({d_x.first, d_x.second}, i * kPairSide) : PairVec{}));
-  });
-  if (sums) *products = d_times_x, *all = d_alone;
-}
-
-// d_w[p][q] += the sum over all pixels of g times the windows of x.
-template <int K, int D, class Pixels>
-__attribute__((noinline)) void pair_weight_plane(Pair<const float> x, Pixels pixels, Pair<const float> g,
-                                                 Pair<float> d_w, int channels) {
-  PairVec rows[kPairSide], of[kPairSide], found[K], sum[K * K];
-  load_rows(x, pixels, rows);
-  load_rows(g, PlainPixels(), of);
-  for_pair_windows<K, D>(
-      rows,
-      [&](int)
-          LADARTS_INLINE_LAMBDA { unrolled<K>([&](int p) LADARTS_INLINE_LAMBDA { found[p] = PairVec{}; }); },
-      [&](int i, PairVec window) LADARTS_INLINE_LAMBDA {
-        unrolled<K>([&](int p) LADARTS_INLINE_LAMBDA {
-          const int from = i - D * (p - K / 2);
-          if (from >= 0 && from < kPairSide) found[p] += window * of[from];
-        });
-      },
-      [&](int q) LADARTS_INLINE_LAMBDA {
-        unrolled<K>([&](int p) LADARTS_INLINE_LAMBDA { sum[p * K + q] = found[p]; });
-      });
-  auto add = [](float* to, Vec<4> more) { store<4>(to, load<4>(to) + more); };
-  int t = 0;
-  for (; t + 4 <= K * K; t += 4) {
-    const HalfSums of_four(sum + t);
-    add(d_w.first + t, of_four.lower);
-    if (channels == 2) add(d_w.second + t, of_four.upper);
-  }
-  for (; t < K * K; ++t) {
-    d_w.first[t] += sum_lanes<kPairSide>(lower_half<kLanes>(sum[t]));
-    if (channels == 2) d_w.second[t] += sum_lanes<kPairSide>(upper_half<kLanes>(sum[t]));
-  }
 }
 
 }  // namespace

@@ -2,9 +2,7 @@
 // (ops/cpu/depthwise_direct.h): the steps of PlaneGradTiles, in the same memory, without borders.
 #pragma once
 
-#include "ops/cpu/blocked_tile.h"
 #include "ops/cpu/depthwise_direct.h"
-#include "ops/cpu/depthwise_pairs.h"
 #include "ops/cpu/separable_grad_planes.h"
 
 namespace ladarts {
@@ -89,7 +87,7 @@ class DirectGradTiles {
   float *d_u, *g;          // tiles
   GradInput in{};
 
- protected:
+ private:
   // Of channel c of the group.
   const float* x(int c) const { return in.x + (first + c) * p.tile; }
   float* d_x(int c) const { return in.d_x ? in.d_x + (first + c) * p.tile : nullptr; }
@@ -118,90 +116,6 @@ class DirectGradTiles {
                                                ahead);
     }
   }
-};
-
-// The same of images of 8 x 8, two channels at a time.
-class PairGradTiles : public DirectGradTiles {
- public:
-  using DirectGradTiles::DirectGradTiles;
-  void depthwise(const GradBranch& b, FetchAhead& ahead) {
-    with_pair_kernel(b.kernel, b.dilation, [&](auto k, auto d) {
-      for_pairs([&](ChannelPair c, auto u) {
-        ahead.some(2);
-        pair_plane<k(), d(), false, false>(image(c), u, taps(b, c), c.of(planes.t, p.tile_stride));
-      });
-    });
-  }
-  // With whole blocks of channels t is transposed to such (ops/cpu/blocked_tile.h).
-  void pointwise_weight(const GradBranch& b, float* d_w, bool add) {
-    if (!planes.transposed || count % kBlock != 0) return planes.pointwise_weight(b, d_w, add);
-    const BlockedPlan blocked(p, count);
-    for (int i = 0; i < blocked.blocks; ++i)
-      transpose(planes.t + ptrdiff_t(i) * kBlock * p.tile_stride, p.tile_stride, kBlock, p.tile,
-                planes.transposed + i * blocked.t_block, kBlock);
-    block_pointwise_weight({g, p.tile_stride, p.width}, planes.transposed, b.outputs, p.out_h, p.out_w,
-                           blocked, d_w + first, p.c, add);
-  }
-  void depthwise_gradients(const GradBranch& b, float* d_w, bool add, InputGradient mode, FetchAhead& ahead) {
-    const int all_taps = b.kernel * b.kernel;
-    if (d_w) d_w += first * all_taps;
-    if (d_w && !add) std::memset(d_w, 0, size_t(count * all_taps) * sizeof(float));
-    with_pair_kernel(b.kernel, b.dilation, [&](auto k, auto d) {
-      for_pairs([&](ChannelPair c, auto u) {
-        const Pair<const float> h = c.of<const float>(planes.h, p.tile_stride);
-        const Pair<float> to = c.of(d_u, p.tile_stride);
-        if (d_w) pair_weight_plane<k(), d()>(image(c), u, h, c.of(d_w, all_taps), c.count());
-        ahead.some(2);
-        if (mode == InputGradient::at_once && in.d_x)
-          in.add ? input_gradient<k(), d(), true>(h, taps(b, c), c)
-                 : input_gradient<k(), d(), false>(h, taps(b, c), c);
-        if (mode == InputGradient::overwrite)
-          pair_plane<k(), d(), true, false>(h, PlainPixels(), taps(b, c), to);
-        if (mode == InputGradient::add) pair_plane<k(), d(), true, true>(h, PlainPixels(), taps(b, c), to);
-      });
-    });
-  }
-
- private:
-  static constexpr int kSummed = 4;  // pairs whose sums over lanes are found together
-
-  // Pairs count from the group's first channel.
-  Pair<const float> image(ChannelPair c) const { return c.of(in.x + first * p.tile, p.tile); }
-  Pair<const float> taps(const GradBranch& b, ChannelPair c) const {
-    const int all = b.kernel * b.kernel;
-    return c.of(b.depthwise + first * all, all);
-  }
-  NormalisedPair normalised(ChannelPair c) const {
-    return in.affine ? NormalisedPair(c.of(in.affine + first, 1), c.of(in.affine + p.c + first, 1))
-                     : NormalisedPair();
-  }
-  template <class F>
-  void for_pairs(F f) const {
-    for (int c = 0; c < count; c += 2) {
-      const ChannelPair pair(c, count);
-      in.affine ? f(pair, normalised(pair)) : f(pair, RectifiedPixels());
-    }
-  }
-  template <int K, int D, bool add>
-  void input_gradient(Pair<const float> h, Pair<const float> w, ChannelPair c) {
-    const Pair<float> d_x = c.of(in.d_x + first * p.tile, p.tile);
-    if (!in.affine)
-      return pair_gradient_plane<K, D, add, false>(h, w, image(c), normalised(c), d_x, nullptr, nullptr);
-    const int i = c.first() / 2 % kSummed;
-    pair_gradient_plane<K, D, add, true>(h, w, image(c), normalised(c), d_x, sums_ + i, sums_ + kSummed + i);
-    if (i + 1 == kSummed || c.first() + 2 >= count) add_sums(c.first() - 2 * i, i + 1);
-  }
-  // Of `pairs` pairs from channel c of the group on.
-  void add_sums(int c, int pairs) {
-    const HalfSums scales(sums_), shifts(sums_ + kSummed);
-    float *const d_scale = in.d_scale + first + c, *const d_shift = in.d_shift + first + c;
-    for (int i = 0; i < pairs; ++i) {
-      d_scale[2 * i] += scales.lower[i], d_shift[2 * i] += shifts.lower[i];
-      if (c + 2 * i + 1 < count) d_scale[2 * i + 1] += scales.upper[i], d_shift[2 * i + 1] += shifts.upper[i];
-    }
-  }
-
-  PairVec sums_[2 * kSummed] = {};  // of d * x, then of d, lane by lane
 };
 
 }  // namespace

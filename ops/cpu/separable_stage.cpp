@@ -77,10 +77,9 @@ void depthwise_of_pairs(const SeparablePlan& p, SeparableStage::Branch b, const 
       const Pair<float> t = at.of(s.t, p.tile_stride);
       ahead.some(2);
       if (s.affine) {
-        pair_plane<k(), d(), false, false>(x, NormalisedPair(at.of(s.affine, 1), at.of(s.affine + p.c, 1)),
-                                           taps, t);
+        pair_plane<k(), d()>(x, NormalisedPair(at.of(s.affine, 1), at.of(s.affine + p.c, 1)), taps, t);
       } else {
-        pair_plane<k(), d(), false, false>(x, RectifiedPixels(), taps, t);
+        pair_plane<k(), d()>(x, RectifiedPixels(), taps, t);
       }
     }
   });
@@ -136,7 +135,7 @@ void separable_stage_kernel(const SeparableStage& op, const KernelArgs& a) {
   float* const moments = flags + a.pool->threads() * SeparablePlan::kFlagFloats;  // (images, total, 2)
   const FirstTask first(flags, a.pool->threads());
   const int64_t pixels = int64_t(p.out_h) * p.out_w;
-  const bool blocks = by_blocks(p), direct = reads_images(p);
+  const bool blocks = by_blocks(p), direct = reads_directly(p) || reads_pairs(p);
   const TileWeights weights(op, a, p, blocks ? p.c : 0, moments + p.images * total * 2);
 
   a.pool->parallel_for(int64_t(p.chunks) * op.n_inputs, [&](int64_t task, int thread) {

@@ -203,8 +203,6 @@ void run_chunk(const Context& k, const ChannelGroups& groups, int64_t chunk, int
       const PlaneGradTiles tiles(p, memory, group);
       if (group.blocked) {
         run_group(k, begin, {input, n}, BlockedGradTiles(tiles), ahead, weight_sums, affine_sums);
-      } else if (groups.directly() && reads_pairs(p)) {
-        run_group(k, begin, {input, n}, PairGradTiles(tiles), ahead, weight_sums, affine_sums);
       } else if (groups.directly()) {
         run_group(k, begin, {input, n}, DirectGradTiles(tiles), ahead, weight_sums, affine_sums);
       } else {
@@ -244,6 +242,14 @@ void join_depthwise(const Context& k, int out, float* part, int64_t stride, int 
   sum_parts(part + floats, k.p.chunks, stride, rest, k.a.out(out) + floats, add);
 }
 
+// Whether images are read where they lie. With 16 columns blocks of channels are faster, where channels fill
+// them and gradients of weights are wanted: their products need no transposition.
+bool directly(const SeparableStageGrad& op, const SeparablePlan& p) {
+  bool weights = false;
+  for (const SeparableStageGrad::Branch& b : op.branches) weights = weights || b.pointwise_out >= 0;
+  return reads_directly(p) && !(weights && p.in_w == 16 && p.c % kLanes == 0);
+}
+
 void separable_stage_grad_kernel(const SeparableStageGrad& op, const KernelArgs& a) {
   const SeparableStage& f = op.forward;
   const int branches = int(f.branches.size());
@@ -257,7 +263,7 @@ void separable_stage_grad_kernel(const SeparableStageGrad& op, const KernelArgs&
   float* const parts = statistics + round_up(2 * int64_t(branches) * most, 16);
   const int64_t weights = separable_weight_floats(f, a.input_shapes);
   const int64_t stride = weights + 2 * int64_t(f.n_inputs) * p.c;
-  const ChannelGroups groups(p, branches > f.n_inputs, reads_images(p));
+  const ChannelGroups groups(p, branches > f.n_inputs, directly(op, p));
   const TileWeights tile_weights(f, a, p, groups.blocked(), parts + p.chunks * stride);
   const Context k{op, a, p, statistics, tile_weights};
   statistics_coefficients(k, statistics);
