@@ -12,10 +12,10 @@ namespace ladarts {
 struct SeparablePlan {
   static constexpr int kHalo = 4;  // zeros around an image: the reach of a 5x5 kernel with dilation 2
 
-  // Of the first `channels` of x (N, C, H, W).
-  SeparablePlan(int stride, int channels, const Shape& x, int max_outputs);
+  // Of the first `channels` of x (N, C, H, W), and as many inputs.
+  SeparablePlan(int stride, int channels, const Shape& x, int max_outputs, int inputs = 1);
   SeparablePlan(const SeparableStage& op, const Shape& x, int max_outputs)
-      : SeparablePlan(op.stride, op.channels, x, max_outputs) {}
+      : SeparablePlan(op.stride, op.channels, x, max_outputs, op.n_inputs) {}
 
   int64_t images;
   int stride;

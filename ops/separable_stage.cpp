@@ -72,7 +72,7 @@ double multiply_accumulates(const SeparableStage& op, const NodeShapes& s, bool 
 
 }  // namespace
 
-SeparablePlan::SeparablePlan(int s, int channels, const Shape& x, int outputs)
+SeparablePlan::SeparablePlan(int s, int channels, const Shape& x, int outputs, int inputs)
     : images(x[0]), stride(s), c(channels), o(outputs), in_h(int(x[2])), in_w(int(x[3])) {
   out_h = (in_h + stride - 1) / stride;
   out_w = (in_w + stride - 1) / stride;
@@ -85,8 +85,11 @@ SeparablePlan::SeparablePlan(int s, int channels, const Shape& x, int outputs)
   tile = out_h * width;
   tile_stride = int(round_up(tile, 16)) + 16;
   transposes = c >= 16 && tile <= 64;
-  constexpr int64_t kChunks = 16;
-  images_per_chunk = (images + kChunks - 1) / kChunks;
+  // Tasks enough for the threads of a workstation, of which each has one input; as few partial sums as that
+  // allows.
+  constexpr int64_t kTasks = 16, kLeastChunks = 4;
+  const int64_t wanted = std::max(kLeastChunks, kTasks / inputs);
+  images_per_chunk = (images + wanted - 1) / wanted;
   chunks = int((images + images_per_chunk - 1) / images_per_chunk);
 }
 
