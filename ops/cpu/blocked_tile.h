@@ -7,6 +7,7 @@
 #include <type_traits>
 
 #include "core/kernel.h"
+#include "core/thread_pool.h"
 #include "ops/cpu/depthwise_blocked.h"
 #include "ops/cpu/transpose.h"
 #include "ops/separable_plan.h"
@@ -184,25 +185,27 @@ inline void unblock_taps(const float* blocked, int blocks, int taps, float* to, 
 // `blocked` channels in blocks.
 class TileWeights {
  public:
-  TileWeights(const SeparableStage& op, const KernelArgs& a, const SeparablePlan& p, int blocked,
-              float* memory)
+  TileWeights(const SeparableStage& op, const KernelArgs& a, int blocked, float* memory)
       : op_(op), a_(a), blocks_(blocked > 0 ? memory : nullptr) {
     if (blocked == 0) return;
-    for (int b = 0; b < int(op.branches.size()); ++b) {
-      const int at = op.weights_at(b), taps = op.branches[size_t(b)].kernel * op.branches[size_t(b)].kernel;
-      block_taps(a.in(at), blocked / kBlock, taps, memory);
-      std::copy(a.in(at) + blocked * taps, a.in(at) + p.c * taps, memory + blocked * taps);
-      memory += a.in_shape(at).elements();
-    }
+    a.pool->parallel_for(int64_t(op.branches.size()), [&](int64_t b, int) {
+      const int at = op.weights_at(int(b)), taps = int(a.in_shape(at)[2] * a.in_shape(at)[3]);
+      float* const to = memory + before(int(b));
+      block_taps(a.in(at), blocked / kBlock, taps, to);
+      std::copy(a.in(at) + blocked * taps, a.in(at) + a.in_shape(at).elements(), to + blocked * taps);
+    });
   }
   const float* depthwise(int branch) const {
-    if (!blocks_) return a_.in(op_.weights_at(branch));
-    const float* at = blocks_;
-    for (int b = 0; b < branch; ++b) at += a_.in_shape(op_.weights_at(b)).elements();
-    return at;
+    return blocks_ ? blocks_ + before(branch) : a_.in(op_.weights_at(branch));
   }
 
  private:
+  // Floats of the branches before it.
+  int64_t before(int branch) const {
+    int64_t floats = 0;
+    for (int b = 0; b < branch; ++b) floats += a_.in_shape(op_.weights_at(b)).elements();
+    return floats;
+  }
   const SeparableStage& op_;
   const KernelArgs& a_;
   const float* blocks_;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <type_traits>
 
+#include "ops/cpu/depthwise_loops.h"
 #include "ops/cpu/gemm.h"
 #include "ops/cpu/lane_sums.h"
 #include "ops/cpu/transpose.h"

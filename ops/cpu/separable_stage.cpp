@@ -136,7 +136,7 @@ void separable_stage_kernel(const SeparableStage& op, const KernelArgs& a) {
   const FirstTask first(flags, a.pool->threads());
   const int64_t pixels = int64_t(p.out_h) * p.out_w;
   const bool blocks = by_blocks(p), direct = reads_directly(p) || reads_pairs(p);
-  const TileWeights weights(op, a, p, blocks ? p.c : 0, moments + p.images * total * 2);
+  const TileWeights weights(op, a, blocks ? p.c : 0, moments + p.images * total * 2);
 
   a.pool->parallel_for(int64_t(p.chunks) * op.n_inputs, [&](int64_t task, int thread) {
     const int input = int(task % op.n_inputs);

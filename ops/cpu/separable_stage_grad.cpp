@@ -264,7 +264,7 @@ void separable_stage_grad_kernel(const SeparableStageGrad& op, const KernelArgs&
   const int64_t weights = separable_weight_floats(f, a.input_shapes);
   const int64_t stride = weights + 2 * int64_t(f.n_inputs) * p.c;
   const ChannelGroups groups(p, branches > f.n_inputs, directly(op, p));
-  const TileWeights tile_weights(f, a, p, groups.blocked(), parts + p.chunks * stride);
+  const TileWeights tile_weights(f, a, groups.blocked(), parts + p.chunks * stride);
   const Context k{op, a, p, statistics, tile_weights};
   statistics_coefficients(k, statistics);
 
