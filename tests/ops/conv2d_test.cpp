@@ -188,6 +188,9 @@ TEST_CASE("conv2d: several weights of one x match the double oracle of each", "[
   check_joint({{2, 21, 6, 6}, 2, {10, 6}}, true, false);
   check_joint({{1, 104, 5, 13}, 4, {112, 96}, {}, 1, true, -1, 2}, true, false);
   check_joint({{1, 8, 3, 3}, 2, {200, 190}, {}, 1, true, -1, 2}, true, false);  // outputs end within a panel
+  // Large images: d_y and x are read where they lie, in tiles of 6 x 4, the latter cut into 1024 pixels.
+  check_joint({{2, 7, 23, 25}, 2, {5, 9}});
+  check_joint({{1, 3, 33, 36}, 1, {2, 4}}, true, false);
   check_joint({{2, 3, 5, 5}, 2, {4, 6}, {}, 1, true, 0}, true, true);
   check_joint({{2, 3, 5, 5}, 2, {4, 6, 3}, {}, 1, true, 1}, true, true);
   check_joint({{2, 3, 5, 5}, 2, {2, 2, 2, 2, 2, 2, 2, 2, 2}, {}, 1, false}, false, true);  // too many

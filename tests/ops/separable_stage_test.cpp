@@ -121,6 +121,7 @@ TEST_CASE("separable stage: every kernel, stride and width matches the double or
   check(make({"part of the channels", {3, 8, 16, 16}, 4, 1, false, 1, kAll}));
   check(make({"part of the channels, stride 2", {3, 8, 16, 16}, 4, 2, false, 1, kAll}));
   check(make({"eight columns", {2, 4, 8, 8}, 4, 1, false, 1, kAll}));
+  check(make({"eight columns, pairs and a channel", {2, 7, 8, 8}, 5, 1, true, 1, kAll}));
   check(make({"odd sides", {2, 5, 7, 9}, 5, 1, false, 1, {{0, 3, 1, 3}, {0, 5, 2, 6}}}));
   check(make({"odd sides, stride 2", {2, 3, 9, 17}, 3, 2, false, 1, {{0, 5, 1, 5}, {0, 3, 2, 2}}}));
   check(make({"one pixel", {4, 3, 1, 1}, 3, 1, false, 1, {{0, 3, 1, 2}, {0, 5, 2, 3}}}));
