@@ -1,9 +1,9 @@
 // Weight gradients of convolutions with more than one channel per group:
 //   d_w (og, taps) = sum over images and pixels of d_y (og, columns) * taps(x) (taps, columns)^T
-// by blocks of kReducedPixels columns. Both operands are contiguous along the reduction, so one of them is
-// transposed, and the sum runs down the columns: d_y where that is the smaller one, which gives d_w^T; else
-// x's taps. Where these fill no whole vectors, tiles of dot products end in sums over lanes, a quarter of
-// their time. Chunks of images are summed apart, then in order.
+// by blocks of kReducedPixels columns. Both operands are contiguous along the reduction. Tiles of dot
+// products end in sums over lanes, which is little where images are large; else one operand is transposed,
+// and the sum runs down the columns: d_y where that is the smaller one, which gives d_w^T; else x's taps,
+// unless these fill no whole vectors. Chunks of images are summed apart, then in order.
 #include "ops/channels.h"
 #include "ops/cpu/conv2d_gather.h"
 #include "ops/cpu/conv2d_kernels.h"
@@ -131,8 +131,9 @@ void add_columns_by_dots(const Conv2dGeometry& g, const TapSource& x, std::span<
       }
   }
 }
+// Tiles of 3 x 4, all that 16 registers hold, load more than they gain.
 bool by_dots(const Conv2dGeometry& g) {
-  return g.pointwise() && g.pixels() >= kReducedPixels;
+  return kTileVectors > 2 && g.pointwise() && g.pixels() >= kReducedPixels;
 }
 
 // d_w (og, taps) += over columns [j0, j1); `scratch` holds (kReducedTaps + kReducedOutputs) * kReducedStride
