@@ -103,6 +103,9 @@ void add_columns_by_dots(const Conv2dGeometry& g, const TapSource& x, std::span<
                          int64_t j0, int64_t j1, float* d_w_t, float*) {
   const int64_t pixels = g.pixels(), image = j0 / pixels, at = j0 % pixels;
   auto channel = [&](int64_t k) { return x.x.plane(x.image + image, x.channel + k, pixels) + at; };
+  auto channels_from = [&](int64_t k) {  // a tile's, of one part
+    return std::min<int64_t>(x.x.run(x.channel + k, g.taps() - k), kDotRows);
+  };
   int64_t tiles = 0;  // of six channels
   for (const OutputPlanes& output : d_y) tiles += Blocks(output.count, kDotColumns).count;
   DotTile t{};
@@ -110,12 +113,11 @@ void add_columns_by_dots(const Conv2dGeometry& g, const TapSource& x, std::span<
   t.a_row = t.b_row = pixels;
   t.c_row = g.og, t.add = true;
   for (int64_t k = 0, rows = 0; k < g.taps(); k += rows) {
-    rows = std::min<int64_t>(x.x.run(x.channel + k, g.taps() - k), kDotRows);
+    rows = channels_from(k);
     t.a = channel(k);
     FetchAhead ahead;
     if (const int64_t next = k + rows; next < g.taps())
-      ahead.add(channel(next), t.length, pixels,
-                std::min<int64_t>(x.x.run(x.channel + next, g.taps() - next), kDotRows));
+      ahead.add(channel(next), t.length, pixels, channels_from(next));
     ahead.spread(tiles);
     for (const auto& [planes, count, first] : d_y)
       for (int64_t o = 0, columns = 0; o < count; o += columns) {
@@ -131,6 +133,7 @@ void add_columns_by_dots(const Conv2dGeometry& g, const TapSource& x, std::span<
       }
   }
 }
+
 // Tiles of 3 x 4, all that 16 registers hold, load more than they gain.
 bool by_dots(const Conv2dGeometry& g) {
   return kTileVectors > 2 && g.pointwise() && g.pixels() >= kReducedPixels;

@@ -1,7 +1,7 @@
 // Forward pass of separable stages. A task is one input and one chunk of the batch: each image is read where
-// it lies (ops/cpu/depthwise_direct.h), or its padded, rectified planes are built once and serve every
-// branch. A tile of the CIFAR supernet is 16 to 32 KiB, so all but the reading of x and the writing of y
-// stays in the first two caches.
+// it lies (ops/cpu/depthwise_direct.h, depthwise_pairs.h), or its padded, rectified planes are built once and
+// serve every branch. A tile of the CIFAR supernet is 16 to 32 KiB, so all but the reading of x and the
+// writing of y stays in the first two caches.
 #include "ops/separable_stage.h"
 
 #include <algorithm>
