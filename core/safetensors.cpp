@@ -217,6 +217,17 @@ NamedStorages named_values(ParameterSet& parameters, const std::string& prefix) 
   return result;
 }
 
+NamedStorages named_slices(ParameterSet& parameters, const Storage& state, const std::string& prefix) {
+  const Storage values = parameters.values();
+  LADARTS_CHECK(state.shape() == values.shape());
+  NamedStorages result;
+  for (const auto& e : parameters.entries())
+    result.emplace_back(prefix + e.name,
+                        Storage(state.buffer(), state.offset() + (e.value.offset() - values.offset()),
+                                e.value.shape(), e.value.dtype()));
+  return result;
+}
+
 void save_storages(const std::filesystem::path& path, const NamedStorages& storages,
                    const std::map<std::string, std::string>& metadata) {
   TensorFile file{{}, metadata};

@@ -36,6 +36,9 @@ TensorFile load_tensors(const std::filesystem::path& path);
 using NamedStorages = std::vector<std::pair<std::string, Storage>>;
 // The values of a set, in order of declaration; closes the set to new names.
 NamedStorages named_values(ParameterSet& parameters, const std::string& prefix = "");
+// The slices of `state`, laid out as parameters.values(), under the parameters' names: what an optimiser
+// keeps of each. A file of them does not depend on the order of declaration.
+NamedStorages named_slices(ParameterSet& parameters, const Storage& state, const std::string& prefix);
 
 void save_storages(const std::filesystem::path& path, const NamedStorages& storages,
                    const std::map<std::string, std::string>& metadata = {});

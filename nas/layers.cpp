@@ -158,27 +158,44 @@ Tensor Layers::separable(const std::string& depthwise, const std::string& pointw
   return separable_conv(x, d.weight, p.weight, p.bias, desc, addend);
 }
 
-DeferredNorm Layers::deferred_separable(const std::string& depthwise, const std::string& pointwise,
-                                        const std::string& norm, DeferredNorm x, int kernel,
-                                        SeparableConvDesc desc) {
+bool Layers::has_stages(const Primitive& p) const {
+  return defers() && (p.kind == PrimitiveKind::sep_conv || p.kind == PrimitiveKind::dil_conv) &&
+         has_separable_conv(p.kernel);
+}
+
+std::vector<DeferredNorm> Layers::stages(const std::vector<NamedStage>& named, DeferredNorm x, int stride) {
   const int64_t channels = x.y.dim(1);
-  const SeparableBranch branch{.depthwise = weights(depthwise, channels, 1, kernel, true, false).weight,
-                               .pointwise = weights(pointwise, channels, channels, 1, false, false).weight,
-                               .dilation = desc.dilation};
-  return deferred_norm(norm, separable_stage({x}, {branch}, {.stride = desc.stride, .eps = kNormEps})[0]);
+  std::vector<SeparableBranch> branches;
+  for (const NamedStage& s : named)
+    branches.push_back({.depthwise = weights(s.depthwise, channels, 1, s.kernel, true, false).weight,
+                        .pointwise = weights(s.pointwise, channels, channels, 1, false, false).weight,
+                        .dilation = s.dilation});
+  std::vector<DeferredNorm> y = separable_stage({x}, branches, {.stride = stride, .eps = kNormEps});
+  for (size_t i = 0; i < named.size(); ++i) y[i] = deferred_norm(named[i].norm, y[i]);
+  return y;
+}
+
+std::vector<DeferredNorm> Layers::first_stages(const std::vector<NamedPrimitive>& convs, Tensor x,
+                                               int stride) {
+  std::vector<NamedStage> named;
+  for (const auto& [p, name] : convs) {
+    LADARTS_CHECK(has_stages(p));
+    if (p.kind == PrimitiveKind::dil_conv) {
+      named.push_back({name + ".depthwise", name + ".pointwise", name + ".norm", p.kernel, 2});
+    } else {
+      named.push_back({name + ".depthwise0", name + ".pointwise0", name + ".norm0", p.kernel, 1});
+    }
+  }
+  return stages(named, {x, {}}, stride);
+}
+
+DeferredNorm Layers::last_stage(const NamedPrimitive& conv, DeferredNorm first) {
+  const auto& [p, name] = conv;
+  if (p.kind == PrimitiveKind::dil_conv) return first;
+  return stages({{name + ".depthwise1", name + ".pointwise1", name + ".norm1", p.kernel, 1}}, first, 1)[0];
 }
 
 DeferredNorm Layers::deferred_primitive(const Primitive& p, const std::string& name, Tensor x, int stride) {
-  const bool separable = p.kind == PrimitiveKind::sep_conv || p.kind == PrimitiveKind::dil_conv;
-  if (defers() && separable && has_separable_conv(p.kernel)) {
-    if (p.kind == PrimitiveKind::dil_conv)
-      return deferred_separable(name + ".depthwise", name + ".pointwise", name + ".norm", {x, {}}, p.kernel,
-                                {.stride = stride, .dilation = 2});
-    const DeferredNorm middle = deferred_separable(name + ".depthwise0", name + ".pointwise0",
-                                                   name + ".norm0", {x, {}}, p.kernel, {.stride = stride});
-    return deferred_separable(name + ".depthwise1", name + ".pointwise1", name + ".norm1", middle, p.kernel,
-                              {});
-  }
   if (defers() && p.kind == PrimitiveKind::skip_connect && stride == 2)
     return deferred_norm(name + ".norm", defer_norm(strided_halves(name, x, x.dim(1), x.dim(1)), kNormEps));
   return {primitive(p, name, x, stride), {}};

@@ -95,6 +95,15 @@ class Layers {
                    Tensor addend = {});
   // The same, its last normalisation left to the reader where it is trained by fused ops.
   DeferredNorm deferred_primitive(const Primitive& primitive, const std::string& name, Tensor x, int stride);
+  // Whether the primitive is trained as separable stages, of which all that leave an image read it once:
+  // first_stages() of them, and last_stage() of each, its normalisation left to the reader.
+  bool has_stages(const Primitive& primitive) const;
+  struct NamedPrimitive {
+    const Primitive& primitive;
+    std::string name;
+  };
+  std::vector<DeferredNorm> first_stages(const std::vector<NamedPrimitive>& convs, Tensor x, int stride);
+  DeferredNorm last_stage(const NamedPrimitive& conv, DeferredNorm first);
   // Whether the primitive adds another value to its result without a pass of its own.
   bool adds(const Primitive& primitive) const;
   Tensor zeros(Shape shape);
@@ -113,9 +122,11 @@ class Layers {
   // Whether kernels that normalise by the batch and leave that to the reader take the place of single layers.
   bool defers() const { return options_.statistics == Statistics::updating; }
   DeferredNorm deferred_norm(const std::string& name, DeferredNorm x);
-  DeferredNorm deferred_separable(const std::string& depthwise, const std::string& pointwise,
-                                  const std::string& norm, DeferredNorm x, int kernel,
-                                  SeparableConvDesc desc);
+  struct NamedStage {
+    std::string depthwise, pointwise, norm;
+    int kernel, dilation;
+  };
+  std::vector<DeferredNorm> stages(const std::vector<NamedStage>& named, DeferredNorm x, int stride);
   // ReLU, depthwise, pointwise, normalisation.
   Tensor separable(const std::string& depthwise, const std::string& pointwise, const std::string& norm,
                    Tensor x, int kernel, SeparableConvDesc desc, Tensor addend);

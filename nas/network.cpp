@@ -1,6 +1,8 @@
 #include "nas/network.h"
 
+#include <algorithm>
 #include <cmath>
+#include <map>
 
 #include "core/error.h"
 #include "nas/skeleton.h"
@@ -39,6 +41,8 @@ class CellRecorder {
     const CellGenotype& genotype = config_.genotype.cells[size_t(space.cell_type_of(in.reduction))];
     const int64_t side = in.reduction ? (in.states[0].dim(2) + 1) / 2 : in.states[0].dim(2);
     std::vector<Tensor> states = in.states;
+    first_stages_.clear();
+    for (int i = 0; i < int(states.size()); ++i) record_first_stages(in, i, states[size_t(i)]);
     for (int node = 0; node < space.nodes; ++node) {
       const Graph::Scope node_scope(layers_.graph(), fmt::format("node{}", node));
       std::vector<DeferredNorm> terms;
@@ -60,6 +64,7 @@ class CellRecorder {
         states.push_back(terms.empty() ? layers_.zeros({in.states[0].dim(0), in.channels, side, side})
                                        : sum_of(terms));
       }
+      record_first_stages(in, space.inputs + node, states.back());
     }
     if (space.skeleton.kind == SkeletonKind::residual_stages) return {states.back()};
     return {states.begin() + space.inputs, states.end()};
@@ -78,12 +83,34 @@ class CellRecorder {
             fmt::format("{}.edge{}.{}", in.name, index, edge.primitive), find_primitive(edge.primitive)};
   }
 
+  // Of all edges that leave a state.
+  void record_first_stages(const CellInputs& in, int source, Tensor x) {
+    const CellGenotype& genotype = config_.genotype.cells[size_t(config_.space.cell_type_of(in.reduction))];
+    const Graph::Scope scope(layers_.graph(), fmt::format("state{}", source));
+    std::vector<Edge> edges;
+    std::vector<Layers::NamedPrimitive> convs;
+    for (int node = std::max(0, source - config_.space.inputs + 1); node < config_.space.nodes; ++node)
+      for (const GenotypeEdge& edge : genotype.nodes[size_t(node)]) {
+        if (edge.source != source || edge.primitive == "none") continue;
+        const Edge e = edge_of(in, node, edge);
+        if (!layers_.has_stages(e.primitive)) continue;
+        edges.push_back(e);
+        convs.push_back({e.primitive, e.name});
+      }
+    if (convs.empty()) return;
+    const std::vector<DeferredNorm> first = layers_.first_stages(convs, x, edges[0].stride);
+    for (size_t i = 0; i < edges.size(); ++i) first_stages_.emplace(edges[i].name, first[i]);
+  }
+
   DeferredNorm record_edge(const CellInputs& in, int node, const GenotypeEdge& edge,
                            const std::vector<Tensor>& states) {
     const Edge e = edge_of(in, node, edge);
     const Graph::Scope scope(layers_.graph(), e.scope);
+    const auto first = first_stages_.find(e.name);
     const DeferredNorm y =
-        layers_.deferred_primitive(e.primitive, e.name, states[size_t(edge.source)], e.stride);
+        first != first_stages_.end()
+            ? layers_.last_stage({e.primitive, e.name}, first->second)
+            : layers_.deferred_primitive(e.primitive, e.name, states[size_t(edge.source)], e.stride);
     if (!drop_path_ || is_identity(e.primitive, e.stride)) return y;
     const auto stream = uint32_t(in.index * config_.space.edges() + e.index);
     return {drop_path(sum_of({y}), drop_path_->rate, drop_path_->random, stream), {}};
@@ -101,6 +128,7 @@ class CellRecorder {
   Layers layers_;
   const NetworkConfig& config_;
   std::optional<DropPathInput> drop_path_;
+  std::map<std::string, DeferredNorm> first_stages_;  // of the cell at hand, by the edge's name
 };
 
 Tensor record_auxiliary_head(Layers& layers, const NetworkShape& shape, const std::vector<Tensor>& nodes) {

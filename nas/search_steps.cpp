@@ -279,11 +279,13 @@ ArchitectureParameters& SearchSteps::architecture() {
 
 NamedStorages SearchSteps::state() {
   programs_->architecture_steps.reset();  // the caller may write another
-  NamedStorages all = named_values(programs_->weights, "weights.");
-  for (auto& entry : named_values(programs_->architecture.set(), "architecture.")) all.push_back(entry);
-  all.emplace_back("sgd.momentum", programs_->momentum);
-  all.emplace_back("adam.m", programs_->adam_m);
-  all.emplace_back("adam.v", programs_->adam_v);
+  ParameterSet &weights = programs_->weights, &architecture = programs_->architecture.set();
+  NamedStorages all = named_values(weights, "weights.");
+  for (const NamedStorages& more : {named_values(architecture, "architecture."),
+                                    named_slices(weights, programs_->momentum, "sgd.momentum."),
+                                    named_slices(architecture, programs_->adam_m, "adam.m."),
+                                    named_slices(architecture, programs_->adam_v, "adam.v.")})
+    all.insert(all.end(), more.begin(), more.end());
   all.emplace_back("adam.step", programs_->adam_step);
   return all;
 }

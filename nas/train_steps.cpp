@@ -37,8 +37,9 @@ TrainSteps::TrainSteps(const TrainConfig& config, const AugmentDesc& augmentatio
 
 NamedStorages TrainSteps::state() {
   NamedStorages all = named_values(params, "params.");
-  for (auto& entry : named_values(buffers, "buffers.")) all.push_back(entry);
-  all.emplace_back("sgd.momentum", momentum_);
+  for (const NamedStorages& more :
+       {named_values(buffers, "buffers."), named_slices(params, momentum_, "sgd.momentum.")})
+    all.insert(all.end(), more.begin(), more.end());
   return all;
 }
 

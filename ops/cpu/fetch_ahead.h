@@ -32,10 +32,22 @@ class FetchAhead {
     runs_[count_++] = {data, floats, stride, rows};
     left_ += rows * floats;
   }
-  // Shares for `calls` of some().
-  void spread(int64_t calls) { share_ = calls > 0 ? (left_ + calls - 1) / calls : left_; }
+  // Shares for `calls` of some(), of all but `taken` lines.
+  void spread(int64_t calls, int64_t taken = 0) {
+    const int64_t floats = std::max(int64_t{0}, left_ - taken * kLineFloats);
+    share_ = calls > 0 ? (floats + calls - 1) / calls : floats;
+  }
   void some(int64_t shares = 1) { fetch(shares * share_); }
   void rest() { fetch(left_); }
+  // Where the next `lines` lines begin, for the caller to ask for; those beyond the end of a run are asked
+  // for to no end. Null: nothing is left.
+  const float* take(int64_t lines) {
+    if (at_ == count_) return nullptr;
+    const Run& run = runs_[at_];
+    const float* const from = run.data + row_ * run.stride + column_;
+    advance(std::min(run.floats - column_, lines * kLineFloats));
+    return from;
+  }
 
  private:
   static constexpr int kMost = 8;
@@ -57,14 +69,19 @@ class FetchAhead {
         prefetch(from, n);
       }
       floats -= n;
-      left_ -= n;
-      column_ += n;
-      if (column_ < run.floats) continue;
-      column_ = 0;
-      if (++row_ < run.rows) continue;
-      row_ = 0;
-      ++at_;
+      advance(n);
     }
+  }
+  // Within a row of the present run.
+  void advance(int64_t floats) {
+    const Run& run = runs_[at_];
+    left_ -= floats;
+    column_ += floats;
+    if (column_ < run.floats) return;
+    column_ = 0;
+    if (++row_ < run.rows) return;
+    row_ = 0;
+    ++at_;
   }
 
   bool first_cache_ = whole_vectors();

@@ -78,12 +78,15 @@ class OutputMoments {
   bool empty_ = true;
 };
 
-template <int L, int O, int V, bool halves>
+// lines: asked for meanwhile, one at each input; null: none.
+template <int L, int O, int V, bool halves, bool asks>
 __attribute__((noinline)) void pointwise_pixels(const float* x, ptrdiff_t x_plane, Matrix w, int inputs,
                                                 float* y, ptrdiff_t y_plane, const PixelRuns<V>& runs,
-                                                OutputMoments* moments, int first_output) {
+                                                OutputMoments* moments, int first_output,
+                                                const float* lines) {
   Vec<L> sum[O][V] = {};
   for (int i = 0; i < inputs; ++i, x += x_plane) {
+    if (asks) prefetch_line(lines + i * kLineFloats);
     Vec<L> v[V];
 #pragma GCC unroll 8
     for (int k = 0; k < V; ++k) v[k] = load<L>(x + k * L);
@@ -115,16 +118,22 @@ struct Tile {
 };
 
 // V vectors of pixels of all channels stay in the nearest cache while the outputs pass, six at a time.
-template <int L, int V, bool halves>
+template <int L, int V, bool halves, bool asks>
 inline void pointwise_outputs(const float* x, ptrdiff_t x_plane, Matrix w, int inputs, int outputs, float* y,
-                              ptrdiff_t y_plane, const PixelRuns<V>& runs, OutputMoments* moments) {
+                              ptrdiff_t y_plane, const PixelRuns<V>& runs, OutputMoments* moments,
+                              FetchAhead* ahead) {
   const Blocks blocks(outputs, kTileRows);
   for (int64_t b = 0; b < blocks.count; ++b) {
     const int64_t o = blocks.begin(b);
     const Matrix m{w.data + o * w.out_stride, w.out_stride, w.in_stride};
     auto run = [&](auto rows) {
-      pointwise_pixels<L, rows(), V, halves>(x, x_plane, m, inputs, y + o * y_plane, y_plane, runs, moments,
-                                             int(o));
+      float* const to = y + o * y_plane;
+      if constexpr (asks)
+        if (const float* const lines = ahead->take(inputs))
+          return pointwise_pixels<L, rows(), V, halves, true>(x, x_plane, m, inputs, to, y_plane, runs,
+                                                              moments, int(o), lines);
+      pointwise_pixels<L, rows(), V, halves, false>(x, x_plane, m, inputs, to, y_plane, runs, moments, int(o),
+                                                    nullptr);
     };
     with_count<kTileRows>(blocks.begin(b + 1) - o, run);
   }
@@ -132,9 +141,9 @@ inline void pointwise_outputs(const float* x, ptrdiff_t x_plane, Matrix w, int i
 }
 
 // Rows of y may lie apart: a whole number of runs of L floats to each, or of half as many.
-template <int L, bool halves>
+template <int L, bool halves, bool asks>
 inline void pointwise_rows(Tile x, Matrix w, int inputs, int outputs, Tile y, int rows,
-                           OutputMoments* moments) {
+                           OutputMoments* moments, FetchAhead* ahead) {
   constexpr int V = kTileVectors, run = halves ? L / 2 : L;
   const int per_row = int(x.pitch) / run, vectors = int(rows * x.pitch) / L;
   const bool gaps = y.pitch != x.pitch;
@@ -145,8 +154,8 @@ inline void pointwise_rows(Tile x, Matrix w, int inputs, int outputs, Tile y, in
     PixelRuns<together()> runs;
     constexpr int each = halves ? 2 : 1;
     for (int k = 0; k < each * together(); ++k) runs.to[k] = begin(each * v + k);
-    pointwise_outputs<L, together(), halves>(x.data + ptrdiff_t(v) * L, x.plane, w, inputs, outputs, y.data,
-                                             y.plane, runs, moments);
+    pointwise_outputs<L, together(), halves, asks>(x.data + ptrdiff_t(v) * L, x.plane, w, inputs, outputs,
+                                                   y.data, y.plane, runs, moments, ahead);
   };
   int v = 0;
   for (; v + V <= vectors; v += V) columns(v, std::integral_constant<int, V>());
@@ -156,14 +165,25 @@ inline void pointwise_rows(Tile x, Matrix w, int inputs, int outputs, Tile y, in
 // x: rows without gaps, x.pitch floats each, whole vectors of kTileLanes. Several vectors at a time wherever
 // rows of y begin; nothing lies across a cache line here, so as wide as there are. Moments of
 // the outputs are gathered where y has no gaps and x whole vectors of kLanes alone.
+template <bool asks = false>
 inline void pointwise_tile(Tile x, Matrix w, int inputs, int outputs, Tile y, int rows,
-                           OutputMoments* moments = nullptr) {
+                           OutputMoments* moments = nullptr, FetchAhead* ahead = nullptr) {
   const ptrdiff_t run = y.pitch == x.pitch ? rows * x.pitch : x.pitch;
-  if (run % kLanes == 0) return pointwise_rows<kLanes, false>(x, w, inputs, outputs, y, rows, moments);
+  if (run % kLanes == 0)
+    return pointwise_rows<kLanes, false, asks>(x, w, inputs, outputs, y, rows, moments, ahead);
   if constexpr (kLanes > kTileLanes)
     if (rows * x.pitch % kLanes == 0)
-      return pointwise_rows<kLanes, true>(x, w, inputs, outputs, y, rows, moments);
-  pointwise_rows<kTileLanes, false>(x, w, inputs, outputs, y, rows, nullptr);
+      return pointwise_rows<kLanes, true, asks>(x, w, inputs, outputs, y, rows, moments, ahead);
+  pointwise_rows<kTileLanes, false, asks>(x, w, inputs, outputs, y, rows, nullptr, ahead);
+}
+
+// The same; `ahead` is asked for a line at each step of a sum, pointwise_lines() in all.
+inline void pointwise_tile_asking(FetchAhead& ahead, Tile x, Matrix w, int inputs, int outputs, Tile y,
+                                  int rows, OutputMoments* moments = nullptr) {
+  pointwise_tile<true>(x, w, inputs, outputs, y, rows, moments, &ahead);
+}
+inline int64_t pointwise_lines(int inputs, int outputs, int64_t pixels) {
+  return inputs * Blocks(outputs, kTileRows).count * (pixels / kTileColumns);
 }
 
 // d_w (outputs, inputs) += g x^T, its rows d_w_row apart. With many channels and few pixels sums over lanes

@@ -22,9 +22,10 @@ class BlockedGradTiles {
         h(at.h) {}
 
   int64_t calls(bool again, bool gradients) const {
-    return int64_t(blocked.blocks) * ((again ? p.out_h : 2 * p.out_h) + (gradients ? p.in_h : 0));
+    return int64_t(blocked.blocks) * ((again ? 3 : 2) * p.out_h + (gradients ? p.in_h : 0));
   }
 
+  int64_t product_lines(const GradBranch&) const { return 0; }
   static constexpr bool kAtOnce = false;
   void load(const SeparableStage& op, const KernelArgs& a, int64_t n, int input, const GradInput&) {
     load_blocks(op, a, p, blocked, n, input, first, u);

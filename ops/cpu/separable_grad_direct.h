@@ -31,6 +31,7 @@ class DirectGradTiles {
       : p(at.p), first(at.first), count(at.count), planes(at), d_u(at.d_u), g(at.g) {}
 
   int64_t calls(bool again, bool gradients) const { return planes.calls(again, gradients); }
+  int64_t product_lines(const GradBranch& b) const { return pointwise_lines(b.outputs, count, p.tile); }
   static constexpr bool kAtOnce = true;
   void load(const SeparableStage&, const KernelArgs&, int64_t, int, const GradInput& input) { in = input; }
   void depthwise(const GradBranch& b, FetchAhead& ahead) {
@@ -43,9 +44,9 @@ class DirectGradTiles {
     });
   }
   void pointwise_weight(const GradBranch& b, float* d_w, bool add) { planes.pointwise_weight(b, d_w, add); }
-  void pointwise(const GradBranch& b, FetchAhead&) {
-    pointwise_tile({g, p.tile_stride, p.width}, {b.pointwise + first, 1, p.c}, b.outputs, count,
-                   {planes.h, p.tile_stride, p.width}, p.out_h);
+  void pointwise(const GradBranch& b, FetchAhead& ahead) {
+    pointwise_tile_asking(ahead, {g, p.tile_stride, p.width}, {b.pointwise + first, 1, p.c}, b.outputs, count,
+                          {planes.h, p.tile_stride, p.width}, p.out_h);
   }
   void depthwise_gradients(const GradBranch& b, float* d_w, bool add, InputGradient mode, FetchAhead& ahead) {
     const int all_taps = b.kernel * b.kernel;

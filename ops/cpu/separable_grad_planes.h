@@ -130,11 +130,13 @@ class PlaneGradTiles {
                        : nullptr) {}
 
   // How often ahead.some() is called, at least: by depthwise() if t is computed `again` and by input
-  // gradients if they are; BlockedGradTiles call it in pointwise(), too, where t is not.
+  // gradients if they are; BlockedGradTiles call it in pointwise(), too.
   int64_t calls(bool again, bool gradients) const {
     const int64_t plane = depthwise_calls(p.out_h, p.width);
     return count * ((again ? plane : 0) + (!gradients ? 0 : p.stride == 2 ? 4 : plane));
   }
+  // How many lines pointwise() takes at most.
+  int64_t product_lines(const GradBranch&) const { return 0; }
   static constexpr bool kAtOnce = false;  // whether InputGradient::at_once is taken
   void load(const SeparableStage& op, const KernelArgs& a, int64_t n, int input, const GradInput&) {
     load_planes(op, a, p, n, input, first, count, u);

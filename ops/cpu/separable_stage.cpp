@@ -94,6 +94,9 @@ void depthwise_of_planes(const SeparablePlan& p, SeparableStage::Branch b, const
                     p.width, ahead);
 }
 
+// Steps of a product's sum from which it asks for memory, too: with fewer, finding out what for costs more.
+constexpr int kLongSum = 32;
+
 // One branch of one image; `moments`: two of each output.
 void run_branch(const SeparableStage& op, int branch, const KernelArgs& a, const SeparablePlan& p,
                 const float* w, const Scratch& s, float* y, int outputs, const float* next, float* moments) {
@@ -101,7 +104,9 @@ void run_branch(const SeparableStage& op, int branch, const KernelArgs& a, const
   FetchAhead ahead;
   ahead.add(y, outputs * pixels, 0, 1);
   if (next) ahead.add(next, p.c * in_pixels, 0, 1);
-  ahead.spread(by_blocks(p) ? p.c / kBlock * p.out_h : int64_t(p.c) * depthwise_calls(p.out_h, p.width));
+  const bool in_product = p.c >= kLongSum;
+  ahead.spread(by_blocks(p) ? p.c / kBlock * p.out_h : int64_t(p.c) * depthwise_calls(p.out_h, p.width),
+               in_product ? pointwise_lines(p.c, outputs, p.tile) : 0);
 
   const Matrix m{a.in(op.weights_at(branch) + 1), p.c, 1};
   const bool whole = p.width == p.out_w, gathers = whole && pixels % kLanes == 0;
@@ -112,7 +117,13 @@ void run_branch(const SeparableStage& op, int branch, const KernelArgs& a, const
                                              : depthwise_of_planes;
   depthwise(p, op.branches[size_t(branch)], w, s, ahead);
   const Tile to{whole ? y : s.y_tile, whole ? p.tile : p.tile_stride, p.width};
-  pointwise_tile({s.t, p.tile_stride, p.width}, m, p.c, outputs, to, p.out_h, gathers ? &gathered : nullptr);
+  const Tile t{s.t, p.tile_stride, p.width};
+  OutputMoments* const into = gathers ? &gathered : nullptr;
+  if (in_product) {
+    pointwise_tile_asking(ahead, t, m, p.c, outputs, to, p.out_h, into);
+  } else {
+    pointwise_tile(t, m, p.c, outputs, to, p.out_h, into);
+  }
   if (gathers) return gathered.finish(outputs, pixels, moments);
   for (int o = 0; o < outputs && !whole; ++o)
     for (int r = 0; r < p.out_h; ++r)

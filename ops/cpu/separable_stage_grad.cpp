@@ -107,15 +107,16 @@ void run_branch_grad(const Context& k, int branch, int64_t n, Tiles& tiles, floa
   const GradBranch of{shape.kernel, shape.dilation, k.outputs(branch), k.weights.depthwise(branch),
                       k.a.in(at + 1)};
   const bool again = b.pointwise_out >= 0, wants_u = mode != InputGradient::none;
-  ahead.spread(tiles.calls(again, wants_u) * (k.p.c - tiles.first) / tiles.count);  // all groups that follow
+  const int left = k.p.c - tiles.first;  // channels of this group and of all that follow
+  ahead.spread(tiles.calls(again, wants_u) * left / tiles.count,
+               tiles.product_lines(of) * left / tiles.count);
   if (tiles.first == 0) gradient_tile(k, branch, n, tiles.g);
   if (again) {
     tiles.depthwise(of, ahead);
     tiles.pointwise_weight(of, sums + k.a.in_shape(at).elements(), add_sums);
   }
   if (b.depthwise_out < 0 && !wants_u) return;
-  FetchAhead nothing;
-  tiles.pointwise(of, again ? nothing : ahead);
+  tiles.pointwise(of, ahead);
   tiles.depthwise_gradients(of, b.depthwise_out >= 0 ? sums : nullptr, add_sums, mode, ahead);
 }
 
