@@ -94,7 +94,7 @@ void depthwise_of_planes(const SeparablePlan& p, SeparableStage::Branch b, const
                     p.width, ahead);
 }
 
-// Steps of a product's sum from which it asks for memory, too: with fewer, finding out what for costs more.
+// Steps of a product's sum from which it asks for memory, too.
 constexpr int kLongSum = 32;
 
 // One branch of one image; `moments`: two of each output.
