@@ -46,12 +46,10 @@ inline void with_count(int64_t n, F f) {
 class LineList {
  public:
   void add(const float* from, int64_t floats) {
-    for (int64_t i = 0; i < floats; i += kLineFloats) {
-      if (count_ < kMost)
-        lines_[count_++] = from + i;
-      else
-        prefetch_line(from + i);
-    }
+    const int64_t lines = (floats + kLineFloats - 1) / kLineFloats, kept = std::min(lines, kMost - count_);
+    for (int64_t i = 0; i < kept; ++i) lines_[count_ + i] = from + i * kLineFloats;
+    for (int64_t i = kept; i < lines; ++i) prefetch_line(from + i * kLineFloats);
+    count_ += kept;
   }
   // How many lines there are at each of `steps` steps, from data() on: the last one again where they run out.
   int64_t spread(int64_t steps) {
