@@ -87,19 +87,19 @@ class CellRecorder {
   void record_first_stages(const CellInputs& in, int source, Tensor x) {
     const CellGenotype& genotype = config_.genotype.cells[size_t(config_.space.cell_type_of(in.reduction))];
     const Graph::Scope scope(layers_.graph(), fmt::format("state{}", source));
-    std::vector<Edge> edges;
+    int stride = 1;
     std::vector<Layers::NamedPrimitive> convs;
     for (int node = std::max(0, source - config_.space.inputs + 1); node < config_.space.nodes; ++node)
       for (const GenotypeEdge& edge : genotype.nodes[size_t(node)]) {
         if (edge.source != source || edge.primitive == "none") continue;
         const Edge e = edge_of(in, node, edge);
         if (!layers_.has_stages(e.primitive)) continue;
-        edges.push_back(e);
+        stride = e.stride;  // the same for all of them
         convs.push_back({e.primitive, e.name});
       }
     if (convs.empty()) return;
-    const std::vector<DeferredNorm> first = layers_.first_stages(convs, x, edges[0].stride);
-    for (size_t i = 0; i < edges.size(); ++i) first_stages_.emplace(edges[i].name, first[i]);
+    const std::vector<DeferredNorm> first = layers_.first_stages(convs, x, stride);
+    for (size_t i = 0; i < convs.size(); ++i) first_stages_.emplace(convs[i].name, first[i]);
   }
 
   DeferredNorm record_edge(const CellInputs& in, int node, const GenotypeEdge& edge,
