@@ -133,9 +133,10 @@ inline void dense_grad_input(const Conv2dGeometry& g, const float* d_y, const fl
        g.og * g.kh * g.kw, g.groups, stream);
 }
 
-// Pointwise, of x in parts.
-inline void parts_grad_input(const Conv2dGeometry& g, const float* d_y, const float* w, StoreParts store,
-                             void* stream) {
+// Pointwise, of x in parts. Store: StoreParts, or what takes their place.
+template <class Store>
+void parts_grad_input(const Conv2dGeometry& g, const float* d_y, const float* w, const Store& store,
+                      void* stream) {
   const ConvShape s(g);
   gemm(WeightColumns{s, w}, OutputPatches{s, d_y}, store, g.cg, g.n * g.h * g.w, g.og, 1, stream);
 }

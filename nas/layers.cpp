@@ -8,8 +8,10 @@
 #include "ops/batch_norm.h"
 #include "ops/factorized_reduce.h"
 #include "ops/linear.h"
+#include "ops/norm_sum.h"
 #include "ops/pool2d.h"
 #include "ops/separable_stage.h"
+#include "ops/sum_conv2d.h"
 
 namespace ladarts {
 
@@ -91,12 +93,25 @@ Tensor Layers::relu_conv_norm(const std::string& name, const std::vector<Tensor>
                    {.stride = stride, .padding = (kernel - 1) / 2, .relu_input = true});
 }
 
-std::vector<Tensor> Layers::relu_convs(const std::vector<NamedChannels>& convs,
-                                       const std::vector<Tensor>& x) {
+std::vector<Tensor> Layers::relu_convs(const std::vector<NamedChannels>& convs, const std::vector<Tensor>& x,
+                                       bool only_readers) {
   std::vector<ConvWeights> w;
   for (const auto& [name, channels] : convs) {
     w.push_back(weights(name, channels, channels_of(x), 1, true, folded()));
     if (folded() && options_.folds) options_.folds->push_back({name, name + ".norm", 0});
+  }
+  if (only_readers && defers()) {
+    SumParts parts;
+    bool sums = false;
+    for (const Tensor& part : x) {
+      parts.push_back(unread_terms(part));
+      sums = sums || parts.back()[0].y != part;
+    }
+    if (sums && readable_as_sums(parts)) {
+      std::vector<Tensor> plain;
+      for (const ConvWeights& c : w) plain.push_back(c.weight);
+      return sum_conv2d(parts, plain);
+    }
   }
   return conv2d(x, w, {.relu_input = true});
 }

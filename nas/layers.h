@@ -71,7 +71,9 @@ class Layers {
     std::string name;
     int64_t channels;
   };
-  std::vector<Tensor> relu_convs(const std::vector<NamedChannels>& convs, const std::vector<Tensor>& x);
+  // only_readers: nothing else reads x from here on, so that sums of nodes need not be stored for it.
+  std::vector<Tensor> relu_convs(const std::vector<NamedChannels>& convs, const std::vector<Tensor>& x,
+                                 bool only_readers = false);
   // name.norm, which is none where it is folded.
   Tensor rest_of_relu_conv_norm(const std::string& name, Tensor x);
   // Halves the size: ReLU, concat(1x1 of even positions, 1x1 of odd ones), normalisation: name.even, .odd,

@@ -33,15 +33,18 @@ class Preprocessing {
  public:
   Preprocessing(Layers& layers, const std::vector<CellPosition>& cells) : layers_(layers), cells_(cells) {}
 
-  // Both inputs of a cell: s1, the newest state, and s0, the one before it, in parts.
-  std::vector<Tensor> inputs_of(size_t cell, const std::vector<Tensor>& s0, const std::vector<Tensor>& s1) {
+  // Both inputs of a cell: s1, the newest state, and s0, the one before it, in parts. only_readers: nothing
+  // but cells reads s1.
+  std::vector<Tensor> inputs_of(size_t cell, const std::vector<Tensor>& s0, const std::vector<Tensor>& s1,
+                                bool only_readers) {
     const Graph::Scope scope(layers_.graph(), "preprocess");
     std::vector<Reader> newest{{cell, 1}, {cell + 1, 0}};
     if (cell == 0 && s0[0].id() == s1[0].id())
       newest.insert(newest.begin(), {0, 0});
     else if (cell == 0)
-      convolve(s0, {{0, 0}});
-    convolve(s1, newest);
+      convolve(s0, {{0, 0}}, false);
+    const bool halved = cell + 1 < cells_.size() && halves(cell + 1);
+    convolve(s1, newest, only_readers && !halved);
     return {halves(cell) ? layers_.factorized_reduce(name_of({cell, 0}), s0, cells_[cell].channels)
                          : convolved(name_of({cell, 0})),
             convolved(name_of({cell, 1}))};
@@ -56,13 +59,13 @@ class Preprocessing {
   // Whether the cell's first input is halved in size, for which no convolution of here serves.
   bool halves(size_t cell) const { return cells_[cell].after_reduction; }
 
-  void convolve(const std::vector<Tensor>& state, const std::vector<Reader>& readers) {
+  void convolve(const std::vector<Tensor>& state, const std::vector<Reader>& readers, bool only_readers) {
     std::vector<Layers::NamedChannels> convs;
     for (const Reader& r : readers)
       if (r.cell < cells_.size() && !(r.input == 0 && halves(r.cell)))
         convs.push_back({name_of(r), cells_[r.cell].channels});
     if (convs.empty()) return;
-    const std::vector<Tensor> results = layers_.relu_convs(convs, state);
+    const std::vector<Tensor> results = layers_.relu_convs(convs, state, only_readers);
     for (size_t i = 0; i < convs.size(); ++i) convolved_[convs[i].name] = results[i];
   }
   // Normalised when its cell comes, so that less lives in between.
@@ -92,7 +95,8 @@ SkeletonResult record_darts(SkeletonLayers& layers, const SearchSpace& space, co
     const CellPosition& at = cells[i];
     const std::string name = fmt::format("cell{}", i);
     const Graph::Scope scope(layers.inner.graph(), name);
-    const std::vector<Tensor> inputs = preprocessing.inputs_of(i, s0, s1);
+    const bool only_cells_read = int(i) - 1 != 2 * shape.layers / 3;  // s1: else an auxiliary head may
+    const std::vector<Tensor> inputs = preprocessing.inputs_of(i, s0, s1, only_cells_read);
     s0 = s1;
     s1 = body({int(i), name, at.reduction, at.channels, inputs});
     if (int(i) == 2 * shape.layers / 3) result.two_thirds_deep = s1;

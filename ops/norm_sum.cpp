@@ -28,6 +28,23 @@ Tensor norm_sum(const std::vector<DeferredNorm>& terms) {
   return first.graph().add(op, operands, {{first.shape()}})[0];
 }
 
+std::vector<DeferredNorm> unread_terms(Tensor x) {
+  Graph& graph = x.graph();
+  const std::vector<int>& writers = graph.value(x).writers;
+  if (writers.size() != 1) return {{x, {}}};
+  const Node& node = graph.nodes()[size_t(writers[0])];
+  const auto* const op = dynamic_cast<const NormSum*>(node.op.get());
+  if (!op) return {{x, {}}};
+  for (size_t n = size_t(writers[0]) + 1; n < graph.nodes().size(); ++n)
+    for (const int input : graph.nodes()[n].inputs)
+      if (input == x.id()) return {{x, {}}};
+  std::vector<DeferredNorm> terms;
+  for (const GradientTerm& t : op->terms)
+    terms.push_back({Tensor(&graph, node.inputs[size_t(t.source)]),
+                     t.factors < 0 ? Tensor() : Tensor(&graph, node.inputs[size_t(t.factors)])});
+  return terms;
+}
+
 void NormSum::backward(Backward& b) const {
   const Tensor d_out = b.grad(0);
   std::vector<Tensor> operands{d_out};

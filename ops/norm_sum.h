@@ -13,6 +13,9 @@ namespace ladarts {
 
 // Terms (N, C, H, W) of one shape. Throws Error where shapes differ.
 Tensor norm_sum(const std::vector<DeferredNorm>& terms);
+// What x is the norm_sum() of, where it is one and nothing has read it yet; else x alone. Who reads these in
+// its place leaves the sum to nobody, and compile() leaves it out.
+std::vector<DeferredNorm> unread_terms(Tensor x);
 
 // (y..., then the affine (2, C) of each term that has one) -> (out)
 class NormSum : public Op {

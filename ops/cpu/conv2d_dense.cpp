@@ -56,11 +56,11 @@ struct PlaneProduct {
 
 // The columns of the next tile, of `rows` channels from `first` on, where they are of one image.
 RowsAhead tile_ahead(const Tiles& tiles, int64_t tile, const ChannelParts& source, int64_t pixels,
-                     int64_t first, int64_t rows) {
+                     int64_t first, int64_t rows, const ChannelSums* sums = nullptr) {
   if (tile + 1 >= tiles.count()) return {};
   const int64_t j0 = tiles.begin(tile + 1), j1 = tiles.end(tile + 1), image = j0 / pixels;
   if (image != (j1 - 1) / pixels) return {};
-  return {source, image, first, rows, pixels, j0 % pixels, j1 - j0};
+  return {source, image, first, rows, pixels, j0 % pixels, j1 - j0, sums};
 }
 
 // Floats from row to row of a panel of columns [j0, j1): rows lie close, so that a panel fills the cache
@@ -139,9 +139,9 @@ bool copies_tiles(int64_t taps, int64_t j0, int64_t j1, int64_t pixels) {
 
 // Columns [j0, j1) of all taps, whose rows are planes of `source` from channel `first` on. Copied to
 // `scratch` tile by tile.
-void multiply_source(const PlaneProduct& p, const ChannelParts& source, int64_t first, bool relu, int64_t j0,
-                     int64_t j1, float* scratch) {
-  const RowSource from{source, j0 / p.pixels, first, p.pixels, j0 % p.pixels, relu};
+void multiply_source(const PlaneProduct& p, const TapSource& source, bool relu, int64_t j0, int64_t j1,
+                     float* scratch) {
+  const RowSource from{source.x, j0 / p.pixels, source.channel, p.pixels, j0 % p.pixels, relu, source.sums};
   GemmTile t = columns_of(p, j0, j1);
   t.b = scratch, t.b_row = kTileColumns;
   t.source = &from;
@@ -277,35 +277,36 @@ void scatter_panel(const Conv2dGeometry& g, const float* w, const Planes& d_y, i
   }
 }
 
-}  // namespace
-
-void dense_forward(const Conv2dGeometry& g, int parts, int outputs, const KernelArgs& a) {
-  const bool biased = a.n_inputs > parts + outputs;
-  const ChannelParts x{a.inputs, g.c / parts};
+// Weights are operands from `weights_at` on, biases, where there are any, follow. sums: in place of x, whose
+// first terms x are.
+void forward(const Conv2dGeometry& g, int parts, int outputs, int weights_at, const ChannelParts& x,
+             const ChannelSums* sums, const KernelArgs& a) {
+  const bool biased = a.n_inputs > weights_at + outputs;
   const Tiles tiles(g);
   const int64_t pixels = g.pixels();
   for_products(
       g, tiles, g.og, a, reinterpret_cast<float*>(a.workspace),
       [&](int64_t group, int64_t o0, int64_t o1, int64_t tile, float* scratch) {
         const int64_t j0 = tiles.begin(tile), j1 = tiles.end(tile), first_o = group * g.og;
-        const TapSource source{x, 0, group * g.cg};
+        const TapSource source{x, 0, group * g.cg, sums};
         const bool one_to_one = g.pointwise() && g.n > 1;
-        PlaneProduct p{
-            .k = g.taps(),
-            .a_row = g.taps(),
-            .a_k = 1,
-            .pixels = pixels,
-            .far = g.n > 1,
-            .ahead = one_to_one ? tile_ahead(tiles, tile, x, pixels, source.channel, g.taps()) : RowsAhead(),
-            .parts = 0};
+        PlaneProduct p{.k = g.taps(),
+                       .a_row = g.taps(),
+                       .a_k = 1,
+                       .pixels = pixels,
+                       .far = g.n > 1,
+                       .ahead = one_to_one
+                                    ? tile_ahead(tiles, tile, x, pixels, source.channel, g.taps(), sums)
+                                    : RowsAhead(),
+                       .parts = 0};
         for_values(a.output_shapes, outputs, first_o + o0, first_o + o1,
                    [&](int i, int64_t first, int64_t begin, int64_t end) {
                      const int64_t o = begin - first;  // in its own output
                      p.rows[p.parts++] = {.count = end - begin,
-                                          .a = a.in(parts + i) + o * g.taps(),
+                                          .a = a.in(weights_at + i) + o * g.taps(),
                                           .c = a.out(i) + o * pixels,
                                           .image_stride = a.out_shape(i)[1] * pixels,
-                                          .bias = biased ? a.in(parts + outputs + i) + o : nullptr,
+                                          .bias = biased ? a.in(weights_at + outputs + i) + o : nullptr,
                                           .mask = nullptr,
                                           .add = false};
                    });
@@ -314,7 +315,7 @@ void dense_forward(const Conv2dGeometry& g, int parts, int outputs, const Kernel
           return multiply_panel(p, 0, p.k, b, pixels, j0, j1, scratch);
         }
         if (g.pointwise() && copies_tiles(p.k, j0, j1, pixels))
-          return multiply_source(p, x, source.channel, g.relu_input, j0, j1, scratch);
+          return multiply_source(p, source, g.relu_input, j0, j1, scratch);
         const int64_t stride = panel_stride(j0, j1);
         for (int64_t k0 = 0; k0 < p.k; k0 += kPanelRows) {
           const int64_t k1 = std::min(k0 + kPanelRows, p.k);
@@ -322,6 +323,19 @@ void dense_forward(const Conv2dGeometry& g, int parts, int outputs, const Kernel
           multiply_panel(p, k0, k1, scratch, stride, j0, j1, scratch + kPanelRows * kPanelColumns);
         }
       });
+}
+
+}  // namespace
+
+void dense_forward(const Conv2dGeometry& g, int parts, int outputs, const KernelArgs& a) {
+  forward(g, parts, outputs, parts, {a.inputs, g.c / parts}, nullptr, a);
+}
+
+void sum_forward(const Conv2dGeometry& g, int parts, int outputs, int weights_at, const InputSums& x,
+                 const KernelArgs& a) {
+  const int64_t channels = g.c / parts;
+  const ChannelSums sums{{x.first, channels}, {x.second, channels}, x.coefficients};
+  forward(g, parts, outputs, weights_at, sums.first, &sums, a);
 }
 
 void dense_grad_input(const Conv2dGeometry& g, std::span<const int> parts, int outputs, const KernelArgs& a) {

@@ -7,6 +7,7 @@
 
 #include "ops/conv2d_plan.h"
 #include "ops/cpu/channel_parts.h"
+#include "ops/cpu/channel_sums.h"
 #include "ops/cpu/copy_floats.h"
 #include "ops/cpu/simd.h"
 
@@ -106,12 +107,22 @@ inline void for_tap_runs(const Conv2dGeometry& g, int64_t k, int64_t j0, int64_t
 struct TapSource {
   ChannelParts x;
   int64_t image, channel;
+  const ChannelSums* sums = nullptr;  // pointwise: in place of x, whole vectors of each image
 };
 
 // Taps [k0, k1) of columns [j0, j1) to `panel`, rows filled with zeros to whole vectors.
 inline void gather_taps(const Conv2dGeometry& g, const TapSource& source_of, int64_t k0, int64_t k1,
                         int64_t j0, int64_t j1, float* panel, int64_t panel_stride) {
   const ChannelParts& parts = source_of.x;
+  if (source_of.sums) {
+    const int64_t pixels = g.pixels();
+    for (int64_t j = j0, run = 0; j < j1; j += run) {
+      run = std::min(pixels - j % pixels, j1 - j);
+      sum_rows(*source_of.sums, source_of.image + j / pixels, source_of.channel + k0, k1 - k0, pixels,
+               j % pixels, run, panel + (j - j0), panel_stride);
+    }
+    return;
+  }
   if (g.pointwise()) {
     for (int64_t k = k0, rows = 0; k < k1; k += rows, panel += rows * panel_stride) {
       const int64_t channel = source_of.channel + k;

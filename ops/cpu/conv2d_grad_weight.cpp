@@ -23,6 +23,7 @@ struct OutputPlanes {
 
 // At a time where columns are neither copied nor transposed: so many channels fit into the second cache.
 constexpr int64_t kDotPixels = 1024;
+constexpr int64_t kSummedStride = kDotPixels + 16;  // as kReducedStride
 
 // Few products read each pixel once or twice: not worth a copy, where the columns are of one image.
 bool reads_in_place(int64_t tiles, int64_t j0, int64_t j1, int64_t pixels) {
@@ -82,7 +83,8 @@ void add_columns_by_outputs(const Conv2dGeometry& g, const TapSource& x, std::sp
   t.a_k = 1;
   t.b = transposed, t.b_row = width;
   t.c_row = g.og, t.columns = g.og;
-  if (g.pointwise() && j0 / pixels == (j1 - 1) / pixels) {
+  const bool one_image = j0 / pixels == (j1 - 1) / pixels;
+  if (g.pointwise() && one_image && !x.sums) {
     multiply_in_place(g, x, j0, d_w_t, t);
     return;
   }
@@ -92,15 +94,18 @@ void add_columns_by_outputs(const Conv2dGeometry& g, const TapSource& x, std::sp
     t.a = scratch, t.a_row = kReducedStride;
     t.c = d_w_t + k0 * g.og;
     t.addend = t.c;
+    if (x.sums && one_image)
+      t.ahead = {x.x,    x.image + j0 / pixels, x.channel + k1, std::min(kReducedTaps, g.taps() - k1),
+                 pixels, j0 % pixels,           j1 - j0,        x.sums};
     gemm(k1 - k0, t);
   }
 }
 
 // The same of large images, whose products are long: both operands are read where they lie, with no sum over
 // lanes but at their ends. Six channels of x stay in the nearest cache while all of d_y passes; meanwhile the
-// next six are asked for.
+// next six are asked for. Sums are formed there.
 void add_columns_by_dots(const Conv2dGeometry& g, const TapSource& x, std::span<const OutputPlanes> d_y,
-                         int64_t j0, int64_t j1, float* d_w_t, float*) {
+                         int64_t j0, int64_t j1, float* d_w_t, float* scratch) {
   const int64_t pixels = g.pixels(), image = j0 / pixels, at = j0 % pixels;
   auto channel = [&](int64_t k) { return x.x.plane(x.image + image, x.channel + k, pixels) + at; };
   auto channels_from = [&](int64_t k) {  // a tile's, of one part
@@ -116,16 +121,24 @@ void add_columns_by_dots(const Conv2dGeometry& g, const TapSource& x, std::span<
     rows = channels_from(k);
     t.a = channel(k);
     FetchAhead ahead;
-    if (const int64_t next = k + rows; next < g.taps())
+    if (const int64_t next = k + rows; next < g.taps()) {
       ahead.add(channel(next), t.length, pixels, channels_from(next));
+      if (x.sums)
+        if (const float* const second = x.sums->second_plane(x.image + image, x.channel + next, pixels))
+          ahead.add(second + at, t.length, pixels, channels_from(next));
+    }
     ahead.spread(tiles);
+    if (x.sums) {
+      t.a = scratch, t.a_row = kSummedStride;
+      sum_rows(*x.sums, x.image + image, x.channel + k, rows, pixels, at, t.length, scratch, kSummedStride);
+    }
     for (const auto& [planes, count, first] : d_y)
       for (int64_t o = 0, columns = 0; o < count; o += columns) {
         columns = std::min<int64_t>(kDotColumns, count - o);
         t.b = planes.data + image * planes.image_stride + o * pixels + at;
         t.c = d_w_t + k * g.og + first + o;
         ahead.some();
-        if (g.relu_input) {
+        if (g.relu_input && !x.sums) {
           dot_product<true>(rows, columns, t);
         } else {
           dot_product<false>(rows, columns, t);
@@ -210,47 +223,77 @@ void turn_weights(const Conv2dGeometry& g, const float* d_w_t, int64_t count, fl
   }
 }
 
+// How columns are taken, and so many at a time.
+struct ColumnsOf {
+  int64_t turned, columns;  // turned: the gradient is d_w^T; 0: it is d_w
+  void (*add)(const Conv2dGeometry&, const TapSource&, std::span<const OutputPlanes>, int64_t, int64_t,
+              float*, float*);
+  explicit ColumnsOf(const Conv2dGeometry& g)
+      : turned(by_dots(g) ? kDotPixels : columns_by_outputs(g)),
+        columns(turned > 0 ? turned : kReducedPixels),
+        add(by_dots(g)   ? add_columns_by_dots
+            : turned > 0 ? add_columns_by_outputs
+                         : add_columns) {}
+};
+
+// Of `images` images from x.image on, whose d_y are those of `of`, of one group.
+void add_images(const Conv2dGeometry& g, std::span<const WeightGradient> of, const TapSource& x,
+                int64_t group, int64_t images, float* d_w, float* scratch) {
+  const int64_t pixels = g.pixels();
+  OutputPlanes d_y[kMostParts];
+  for (size_t o = 0, first = 0; o < of.size(); first += size_t(d_y[o++].count)) {
+    const int64_t count = of[o].rows / g.groups, stride = of[o].rows * pixels;
+    d_y[o] = {{of[o].d_y + x.image * stride + group * count * pixels, stride, pixels}, count, int64_t(first)};
+  }
+  // Large images are cut by themselves: a block that straddles two would be copied.
+  const ColumnsOf way(g);
+  const int64_t span = pixels < kReducedPixels / 2 ? images * pixels : pixels;
+  for (int64_t begin = 0; begin < images * pixels; begin += span)
+    for (int64_t j0 = begin; j0 < begin + span; j0 += way.columns)
+      way.add(g, x, {d_y, of.size()}, j0, std::min(j0 + way.columns, begin + span), d_w, scratch);
+}
+
 }  // namespace
+
+void store_weight_gradient(const Conv2dGeometry& g, std::span<const WeightGradient> of, int64_t chunks,
+                           float* partials, ThreadPool& pool) {
+  const bool turned = ColumnsOf(g).turned > 0;
+  if (turned) add_partials(partials, chunks, g.weights(), g.weights(), partials, false, pool);
+  int64_t first = 0;
+  for (const WeightGradient& output : of) {
+    if (output.d_w && turned)
+      turn_weights(g, partials + first, output.rows / g.groups, output.d_w, output.add);
+    else if (output.d_w)
+      add_partials(partials + first * g.taps(), chunks, g.weights(), output.rows * g.taps(), output.d_w,
+                   output.add, pool);
+    first += output.rows;
+  }
+}
 
 void dense_grad_weight(const Conv2dGeometry& g, int outputs, const KernelArgs& a) {
   const ChannelParts x{a.inputs + outputs, a.in_shape(outputs)[1]};
+  WeightGradient of[kMostParts];
+  for (int o = 0; o < outputs; ++o) of[o] = {a.in_shape(o)[1], a.in(o), a.out(o), a.accumulate(o)};
+  const std::span<const WeightGradient> all(of, size_t(outputs));
   const int64_t scratch_floats = grad_weight_workspace(g).per_thread;
   const Blocks chunks(g.n, (g.n + weight_gradient_chunks(g) - 1) / weight_gradient_chunks(g));
   auto* scratch = reinterpret_cast<float*>(a.workspace);
   float* partials = scratch + a.pool->threads() * scratch_floats;
-  const int64_t group_weights = g.og * g.taps(), pixels = g.pixels();
-  const int64_t turned = by_dots(g) ? kDotPixels : columns_by_outputs(g);
-  const int64_t columns = turned > 0 ? turned : kReducedPixels;
-  const auto add = by_dots(g) ? add_columns_by_dots : turned > 0 ? add_columns_by_outputs : add_columns;
+  const int64_t group_weights = g.og * g.taps();
   a.pool->parallel_for(chunks.count * g.groups, [&](int64_t i, int thread) {
     const int64_t chunk = i / g.groups, group = i % g.groups;
     const int64_t n0 = chunks.begin(chunk), images = chunks.begin(chunk + 1) - n0;
     float* d_w = partials + chunk * g.weights() + group * group_weights;
     zero_floats(d_w, group_weights);
-    const TapSource source{x, n0, group * g.cg};
-    OutputPlanes d_y[kMostParts];
-    for (int64_t o = 0, first = 0; o < outputs; first += d_y[o++].count) {
-      const int64_t all = a.in_shape(int(o))[1], count = all / g.groups, stride = all * pixels;
-      d_y[o] = {{a.in(int(o)) + n0 * stride + group * count * pixels, stride, pixels}, count, first};
-    }
-    // Large images are cut by themselves: a block that straddles two would be copied.
-    const int64_t span = pixels < kReducedPixels / 2 ? images * pixels : pixels;
-    for (int64_t begin = 0; begin < images * pixels; begin += span)
-      for (int64_t j0 = begin; j0 < begin + span; j0 += columns)
-        add(g, source, {d_y, size_t(outputs)}, j0, std::min(j0 + columns, begin + span), d_w,
-            scratch + thread * scratch_floats);
+    add_images(g, all, {x, n0, group * g.cg}, group, images, d_w, scratch + thread * scratch_floats);
   });
-  if (turned > 0) add_partials(partials, chunks.count, g.weights(), g.weights(), partials, false, *a.pool);
-  for (int64_t o = 0, first = 0; o < outputs; ++o) {
-    const int64_t rows = a.out_shape(int(o))[0];
-    float* const d_w = a.out(int(o));
-    if (turned > 0)
-      turn_weights(g, partials + first, rows / g.groups, d_w, a.accumulate(int(o)));
-    else
-      add_partials(partials + first * g.taps(), chunks.count, g.weights(), rows * g.taps(), d_w,
-                   a.accumulate(int(o)), *a.pool);
-    first += rows;
-  }
+  store_weight_gradient(g, all, chunks.count, partials, *a.pool);
+}
+
+void add_weight_gradient(const Conv2dGeometry& g, std::span<const WeightGradient> of, const InputSums& x,
+                         int64_t part_channels, int64_t n0, int64_t images, float* partial, float* scratch) {
+  const ChannelSums sums{{x.first, part_channels}, {x.second, part_channels}, x.coefficients};
+  add_images(g, of, {sums.first, n0, 0, &sums}, 0, images, partial, scratch);
 }
 
 }  // namespace ladarts::LADARTS_ISA

@@ -21,9 +21,14 @@ inline void prefetch_line(const float* p) {
 inline void prefetch(const float* p, int64_t n) {
   for (int64_t i = 0; i < n; i += kLineFloats) prefetch_line(p + i);
 }
+// The same into the first cache, which Zen 5 takes gladly (gradients of DARTS' stages: 31.1 to 30.2 ms;
+// products of 1x1 convolutions in training 2% faster).
+inline void prefetch_near(const float* p, int64_t n) {
+  for (int64_t i = 0; i < n; i += kLineFloats) __builtin_prefetch(p + i, 0, 3);
+}
 
 // Planes to ask for in shares, evenly over the loops that run meanwhile: many at once would hold those up as
-// a read does. Zen 5 takes them into the first cache gladly (gradients of DARTS' stages: 31.1 to 30.2 ms).
+// a read does.
 class FetchAhead {
  public:
   // `rows` runs of `floats` each, `stride` apart. Runs beyond kMost are left to the hardware.
@@ -63,11 +68,7 @@ class FetchAhead {
       const Run& run = runs_[at_];
       const int64_t n = std::min(run.floats - column_, floats);
       const float* const from = run.data + row_ * run.stride + column_;
-      if (first_cache_) {
-        for (int64_t i = 0; i < n; i += kLineFloats) __builtin_prefetch(from + i, 0, 3);
-      } else {
-        prefetch(from, n);
-      }
+      first_cache_ ? prefetch_near(from, n) : prefetch(from, n);
       floats -= n;
       advance(n);
     }
