@@ -152,6 +152,7 @@ class GradientBuilder {
     for (const int i : how.outputs) node.inputs.push_back(forward.outputs[size_t(i)]);
     const Value& value = graph_.values_[size_t(forward.outputs[0])];
     const int id = new_value(value.shape, value.dtype, {int(graph_.nodes_.size())});
+    graph_.values_[size_t(id)].again_of = forward.outputs[0];
     node.outputs.push_back(id);
     node.accumulate.push_back(0);
     graph_.nodes_.push_back(std::move(node));

@@ -44,6 +44,7 @@ struct Value {
   std::optional<Storage> storage;  // where bound to memory outside of the arena
   std::vector<int> writers;        // node indices in order; empty for a pure leaf
   std::string label;
+  int again_of = -1;  // the value that this one is, computed again for the backward pass
 };
 
 struct Node {
@@ -102,6 +103,7 @@ class Graph {
 
  private:
   friend class GradientBuilder;
+  friend class NormDeferral;
   void require_here(const Storage& storage) const;
 
   Device device_;

@@ -50,6 +50,19 @@ class Op {
   // depend on values that the node or a later one changes. The default keeps the result.
   virtual std::optional<Recomputation> recomputation() const { return {}; }
 
+  // Deferral of a normalisation (core/deferral.h), by three kinds of ops:
+  // one whose first output is scale * x + shift, x its first operand and both of each channel: the op of the
+  // same operands whose first output is (2, C), scale and shift; null: it is none, or cannot be deferred;
+  virtual std::shared_ptr<const Op> deferred() const { return {}; }
+  // one that reads such a result: the op that reads x at operands `inputs` and scale and shift at operand
+  // `affine`, behind all others; null: it cannot;
+  virtual std::shared_ptr<const Op> reading_affine(const std::vector<int>& inputs, int affine) const {
+    (void)inputs, (void)affine;
+    return {};
+  }
+  // one of a single operand that gives the same whether scale and shift are applied before or after it.
+  virtual bool commutes_with_affine() const { return false; }
+
   // Scratch memory for one execution on `threads` CPU threads; planned into the arena.
   virtual size_t workspace_bytes(const NodeShapes&, int threads) const {
     (void)threads;

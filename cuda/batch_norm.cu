@@ -10,6 +10,15 @@ NormLayout layout_of(const Shape& shape) {
   return layout_of(shape[0], shape[1], shape.rank() == 4 ? shape[2] * shape[3] : 1);
 }
 
+void take_statistics(const BatchNorm& op, const NormLayout& l, const KernelArgs& a) {
+  const int running = op.has_affine ? 3 : 1;
+  channel_sums(CenteredTerm{a.in(0), l.plane},
+               FinishMoments{a.in(0), l.plane, double(l.images * l.plane), op.eps, op.momentum, a.out(1),
+                             a.out(2), op.has_running ? a.updated(running) : nullptr,
+                             op.has_running ? a.updated(running + 1) : nullptr},
+               l, a.workspace, a.stream);
+}
+
 void batch_norm_forward(const BatchNorm& op, const KernelArgs& a) {
   const Shape& shape = a.in_shape(0);
   const NormLayout l = layout_of(shape);
@@ -17,11 +26,7 @@ void batch_norm_forward(const BatchNorm& op, const KernelArgs& a) {
   const float* beta = op.has_affine ? a.in(2) : nullptr;
   const int running = op.has_affine ? 3 : 1;
   if (op.batch_statistics)
-    channel_sums(CenteredTerm{a.in(0), l.plane},
-                 FinishMoments{a.in(0), l.plane, double(l.images * l.plane), op.eps, op.momentum, a.out(1),
-                               a.out(2), op.has_running ? a.updated(running) : nullptr,
-                               op.has_running ? a.updated(running + 1) : nullptr},
-                 l, a.workspace, a.stream);
+    take_statistics(op, l, a);
   else
     for_each(CopyMoments{a.in(running), a.in(running + 1), op.eps, a.out(1), a.out(2)}, l.channels, a.stream);
   elementwise(Normalised{a.in(0), a.out(1), a.out(2), gamma, beta, size32(l.channels), size32(l.plane)},
@@ -37,6 +42,29 @@ void batch_norm_again(const BatchNormAgain& op, const KernelArgs& a) {
 }
 size_t forward_workspace(const BatchNorm& op, const NodeShapes& s) {
   return op.batch_statistics ? sums_bytes(layout_of(s.inputs[0])) : 0;
+}
+
+// Scale and shift of each channel.
+struct AffineOfMoments {
+  const float *mean, *inv_std, *gamma, *beta;  // gamma and beta null: 1 and 0
+  int64_t channels;
+  float* affine;  // (2, C)
+  __device__ void operator()(int64_t c) const {
+    const float scale = gamma ? gamma[c] * inv_std[c] : inv_std[c];
+    affine[c] = scale;
+    affine[channels + c] = (beta ? beta[c] : 0.f) - mean[c] * scale;
+  }
+};
+void deferred_batch_norm(const DeferredBatchNorm& op, const KernelArgs& a) {
+  const NormLayout l = layout_of(a.in_shape(0));
+  const bool affine = op.norm.has_affine;
+  take_statistics(op.norm, l, a);
+  for_each(AffineOfMoments{a.out(1), a.out(2), affine ? a.in(1) : nullptr, affine ? a.in(2) : nullptr,
+                           l.channels, a.out(0)},
+           l.channels, a.stream);
+}
+size_t deferred_workspace(const DeferredBatchNorm&, const NodeShapes& s) {
+  return sums_bytes(layout_of(s.inputs[0]));
 }
 
 // The coefficients lie behind the sums.
@@ -62,6 +90,7 @@ size_t backward_workspace(const BatchNormGrad&, const NodeShapes& s) {
 }
 
 LADARTS_CUDA_KERNEL(BatchNorm, batch_norm_forward, forward_workspace)
+LADARTS_CUDA_KERNEL(DeferredBatchNorm, deferred_batch_norm, deferred_workspace)
 LADARTS_CUDA_KERNEL(BatchNormAgain, batch_norm_again)
 LADARTS_CUDA_KERNEL(BatchNormGrad, batch_norm_backward, backward_workspace)
 

@@ -37,7 +37,7 @@ struct Geometry {
 
 SourcePlanes source_of(const SeparableStage& op, const KernelArgs& a, int input) {
   return {a.in(input), uint32_t(op.channels), size32(a.in_shape(input)[1]),
-          op.has_affine ? a.in(op.affine_at(input)) : nullptr, true};
+          op.reads_affine() ? a.in(op.affine_at(input)) : nullptr, true};
 }
 
 size_t round_up(size_t bytes) {
@@ -172,11 +172,11 @@ void input_gradient(const SeparableStageGrad& op, const KernelArgs& a, int input
   const SeparableStageGrad::Input& in = op.inputs[size_t(input)];
   const Shape& x = a.in_shape(input);
   const int64_t pixels = x[2] * x[3];
-  const float* affine = f.has_affine ? a.in(f.affine_at(input)) : nullptr;
+  const float* affine = f.reads_affine() ? a.in(f.affine_at(input)) : nullptr;
   if (in.x_out >= 0)
-    elementwise(
-        InputGradient{a.in(input), scratch.d_u, affine, size32(x[1]), uint32_t(f.channels), size32(pixels)},
-        a.out(in.x_out), size32(x.elements()), a.accumulate(in.x_out), a.stream);
+    elementwise(InputGradient{a.in(input), scratch.d_u, affine, f.has_affine ? affine : nullptr, size32(x[1]),
+                              uint32_t(f.channels), size32(pixels)},
+                a.out(in.x_out), size32(x.elements()), a.accumulate(in.x_out), a.stream);
   if (in.affine_out >= 0)
     channel_sums(AffineTerm{a.in(input), scratch.d_u, affine, x[1], f.channels, pixels},
                  StoreAffine{a.out(in.affine_out), f.channels, a.accumulate(in.affine_out)},

@@ -8,17 +8,19 @@
 namespace ladarts::cuda {
 namespace {
 
-// d_x (N, C, P) from d_u (N, c, P) of u = max(affine(x), 0): scale * d_u where u > 0; zero for the channels
+// d_x (N, C, P) from d_u (N, c, P) of u = max(affine(x), 0): factor * d_u where u > 0; zero for the channels
 // from c on.
 struct InputGradient {
   const float *x, *d_u, *affine;  // affine null: scale 1, shift 0
+  const float* factors;           // (c): the affine's scale; null: 1
   uint32_t all_channels, channels, pixels;
   __device__ float operator()(int64_t at) const {
     const uint32_t i = uint32_t(at), p = i % pixels, c = i / pixels % all_channels;
     if (c >= channels) return 0.f;
     const int64_t n = i / pixels / all_channels;
     const float scale = affine ? affine[c] : 1.f, shift = affine ? affine[channels + c] : 0.f;
-    return x[at] * scale + shift > 0.f ? scale * d_u[(n * channels + c) * pixels + p] : 0.f;
+    const float factor = factors ? factors[c] : 1.f;
+    return x[at] * scale + shift > 0.f ? factor * d_u[(n * channels + c) * pixels + p] : 0.f;
   }
 };
 

@@ -1,5 +1,6 @@
 #include "nas/train_steps.h"
 
+#include "core/deferral.h"
 #include "core/gradients.h"
 #include "ops/arithmetic.h"
 #include "ops/losses.h"
@@ -25,6 +26,7 @@ TrainSteps::TrainSteps(const TrainConfig& config, const AugmentDesc& augmentatio
   if (n.auxiliary_logits)
     loss = add(loss, scale(cross_entropy(n.auxiliary_logits, labels, desc), config.auxiliary_weight));
   gradients(loss, params.leaves(g), {.into = params.gradient_storages(), .recompute = true});
+  defer_norms(g);
   const Storage values = params.values();
   buffers.values();
   momentum_ = scratch(values.shape());

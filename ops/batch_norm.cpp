@@ -58,6 +58,17 @@ std::optional<Recomputation> BatchNorm::recomputation() const {
                        {1, 2}};
 }
 
+std::shared_ptr<const Op> BatchNorm::deferred() const {
+  if (!batch_statistics) return {};
+  return std::make_shared<DeferredBatchNorm>(*this);
+}
+
+Cost DeferredBatchNorm::cost(const NodeShapes& s) const {
+  Cost c = Op::cost(s);
+  c.flops = double(s.inputs[0].elements()) * 4;
+  return c;
+}
+
 Cost BatchNormAgain::cost(const NodeShapes& s) const {
   Cost c = Op::cost(s);
   c.flops = double(s.inputs[0].elements()) * 2;

@@ -32,12 +32,23 @@ class BatchNorm : public Op {
   std::string_view name() const override { return "batch_norm"; }
   void backward(Backward& b) const override;
   std::optional<Recomputation> recomputation() const override;
+  std::shared_ptr<const Op> deferred() const override;
   Cost cost(const NodeShapes& s) const override;
   bool batch_statistics;
   bool has_affine;
   bool has_running;
   float eps;
   float momentum;
+};
+
+// The same of a batch whose normalisation is deferred (core/deferral.h): (affine: (2, C), mean: (C), inv_std:
+// (C)), y = affine[0] * x + affine[1].
+class DeferredBatchNorm : public Op {
+ public:
+  explicit DeferredBatchNorm(BatchNorm n) : norm(std::move(n)) {}
+  std::string_view name() const override { return "deferred_batch_norm"; }
+  Cost cost(const NodeShapes& s) const override;
+  BatchNorm norm;
 };
 
 // (x, [gamma, beta], mean, inv_std) -> (y): BatchNorm's y again, from its other outputs.

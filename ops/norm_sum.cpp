@@ -62,6 +62,11 @@ void NormSum::backward(Backward& b) const {
   if (!grads_of.empty()) b.emit(NormSumGrad(), operands, grads_of);
 }
 
+std::shared_ptr<const Op> NormSum::reading_affine(const std::vector<int>& inputs, int affine) const {
+  auto op = std::make_shared<NormSum>(*this);
+  return apply_affine(op->terms, inputs, affine) ? op : nullptr;
+}
+
 Cost NormSum::cost(const NodeShapes& s) const {
   Cost c = Op::cost(s);
   c.flops = 2 * double(terms.size()) * double(s.outputs[0].elements());

@@ -23,6 +23,7 @@ class NormSum : public Op {
   std::string_view name() const override { return "norm_sum"; }
   void backward(Backward& b) const override;
   std::optional<Recomputation> recomputation() const override { return Recomputation{}; }
+  std::shared_ptr<const Op> reading_affine(const std::vector<int>& inputs, int affine) const override;
   Cost cost(const NodeShapes& s) const override;
   GradientSum terms;  // by operands of this op
 };

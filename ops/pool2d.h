@@ -52,6 +52,7 @@ class Pool2d : public Op {  // (x) -> (y), or (maxima, averages)
   std::string_view name() const override;
   void backward(Backward& b) const override;
   std::optional<Recomputation> recomputation() const override;
+  bool commutes_with_affine() const override { return kind == PoolKind::average; }
   size_t workspace_bytes(const NodeShapes& s, int threads) const override;
   Cost cost(const NodeShapes& s) const override;
   PoolKind kind;

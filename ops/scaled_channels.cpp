@@ -1,5 +1,7 @@
 #include "ops/scaled_channels.h"
 
+#include <algorithm>
+
 namespace ladarts {
 
 namespace {
@@ -10,6 +12,15 @@ int append(std::vector<Tensor>& operands, Tensor t) {
 }
 
 }  // namespace
+
+bool apply_affine(GradientSum& sum, const std::vector<int>& sources, int affine) {
+  for (GradientTerm& t : sum) {
+    if (std::find(sources.begin(), sources.end(), t.source) == sources.end()) continue;
+    if (t.factors >= 0) return false;
+    t.factors = affine, t.offset_row = 1;
+  }
+  return true;
+}
 
 GradientSum gradient_sum(const Backward& b, int output, std::vector<Tensor>& operands) {
   if (!b.has_grad(output)) return {};

@@ -31,6 +31,10 @@ struct GradientTerm {
 };
 using GradientSum = std::vector<GradientTerm>;  // empty: zero
 
+// As Op::reading_affine(): the sum with the affine for terms of these sources. False: a term has factors of
+// its own.
+bool apply_affine(GradientSum& sum, const std::vector<int>& sources, int affine);
+
 // The gradient of output `i` as a sum of terms. Its operands are appended to `operands`. Where every writer
 // of the gradient is a ScaledChannels, their sources and factors take its place, and the writers, no longer
 // read, are removed as dead by compile().

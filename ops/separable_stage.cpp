@@ -182,6 +182,20 @@ void SeparableStage::backward(Backward& b) const {
   b.emit(std::move(op), operands, grads_of);
 }
 
+std::shared_ptr<const Op> SeparableStage::reading_affine(const std::vector<int>& inputs, int affine) const {
+  if (n_inputs > 1 || reads_affine() || inputs != std::vector{0}) return {};
+  auto op = std::make_shared<SeparableStage>(*this);
+  op->deferred_affine = affine;
+  return op;
+}
+std::shared_ptr<const Op> SeparableStageGrad::reading_affine(const std::vector<int>& operands,
+                                                             int affine) const {
+  if (forward.n_inputs > 1 || forward.reads_affine() || operands != std::vector{0}) return {};
+  auto op = std::make_shared<SeparableStageGrad>(*this);
+  op->forward.deferred_affine = affine;
+  return op;
+}
+
 // Each thread's tiles; mean and sum of squared deviations of every image and output channel; depthwise
 // weights in another order.
 size_t SeparableStage::workspace_bytes(const NodeShapes& s, int threads) const {

@@ -40,16 +40,19 @@ class SeparableStage : public Op {
   };
   std::string_view name() const override { return "separable_stage"; }
   void backward(Backward& b) const override;
+  std::shared_ptr<const Op> reading_affine(const std::vector<int>& inputs, int affine) const override;
   size_t workspace_bytes(const NodeShapes& s, int threads) const override;
   Cost cost(const NodeShapes& s) const override;
 
-  int affine_at(int input) const { return n_inputs + input; }
+  bool reads_affine() const { return has_affine || deferred_affine >= 0; }
+  int affine_at(int input) const { return deferred_affine >= 0 ? deferred_affine : n_inputs + input; }
   int weights_at(int branch) const { return n_inputs * (has_affine ? 2 : 1) + 2 * branch; }
   int operands() const { return weights_at(int(branches.size())); }
 
   int n_inputs = 0;
   bool has_affine = false;
-  int channels = 0;  // c
+  int deferred_affine = -1;  // operand: of a deferred x (core/deferral.h), the only input, without has_affine
+  int channels = 0;          // c
   int stride = 1;
   float eps = 0;
   std::vector<Branch> branches;
@@ -57,10 +60,12 @@ class SeparableStage : public Op {
 
 // (operands of the forward op, its outputs, the gradients that `branches` names) -> the wanted ones of
 // (d_x..., d_affine..., d_depthwise and d_pointwise...); the *_out members give their positions, or -1.
+// d_x of a deferred x is the gradient of its affine: of what was to be read.
 class SeparableStageGrad : public Op {
  public:
   std::string_view name() const override { return "separable_stage_grad"; }
   bool can_accumulate(int) const override { return true; }
+  std::shared_ptr<const Op> reading_affine(const std::vector<int>& inputs, int affine) const override;
   size_t workspace_bytes(const NodeShapes& s, int threads) const override;
   Cost cost(const NodeShapes& s) const override;
 

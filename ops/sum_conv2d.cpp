@@ -146,6 +146,26 @@ void SumConv2d::backward(Backward& b) const {
     }
 }
 
+namespace {
+
+// As Op::reading_affine().
+template <class O>
+std::shared_ptr<const Op> with_affine(const O& op, const std::vector<int>& inputs, int affine) {
+  auto result = std::make_shared<O>(op);
+  for (GradientSum& part : result->parts)
+    if (!apply_affine(part, inputs, affine)) return {};
+  return result;
+}
+
+}  // namespace
+
+std::shared_ptr<const Op> SumConv2d::reading_affine(const std::vector<int>& inputs, int affine) const {
+  return with_affine(*this, inputs, affine);
+}
+std::shared_ptr<const Op> SumConv2dGrad::reading_affine(const std::vector<int>& inputs, int affine) const {
+  return with_affine(*this, inputs, affine);
+}
+
 size_t SumConv2d::workspace_bytes(const NodeShapes& s, int threads) const {
   const Conv2dGeometry g = sum_conv2d_geometry(parts, s.inputs[0], s.outputs);
   return sizeof(float) * size_t(coefficient_floats(g) + forward_workspace(g).floats(threads));

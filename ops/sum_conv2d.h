@@ -32,6 +32,7 @@ class SumConv2d : public Op {
  public:
   std::string_view name() const override { return "sum_conv2d"; }
   void backward(Backward& b) const override;
+  std::shared_ptr<const Op> reading_affine(const std::vector<int>& inputs, int affine) const override;
   size_t workspace_bytes(const NodeShapes& s, int threads) const override;
   Cost cost(const NodeShapes& s) const override;
   std::vector<GradientSum> parts;
@@ -44,6 +45,7 @@ class SumConv2dGrad : public Op {
  public:
   std::string_view name() const override { return "sum_conv2d_grad"; }
   bool can_accumulate(int output) const override { return output < first_sum(); }
+  std::shared_ptr<const Op> reading_affine(const std::vector<int>& inputs, int affine) const override;
   size_t workspace_bytes(const NodeShapes& s, int threads) const override;
   Cost cost(const NodeShapes& s) const override;
   int first_sum() const { return int(affines.size() + trained.size()); }

@@ -87,22 +87,26 @@ Moments channel_moments(const float* x, const Layout& l, int64_t c) {
   return {double(pivot) + shift, std::fmax(0.0, sums.second / m - shift * shift)};
 }
 
+// Writes channel c's mean and inverse deviation, and moves the running ones.
+void take_statistics(const BatchNorm& op, const KernelArgs& a, const Layout& l, int64_t c) {
+  const Moments m = channel_moments(a.in(0), l, c);
+  a.out(1)[c] = float(m.mean);
+  a.out(2)[c] = float(1 / std::sqrt(m.variance + double(op.eps)));
+  if (!op.has_running) return;
+  const int running = op.has_affine ? 3 : 1;
+  const double unbiased = m.variance * double(l.count()) / double(l.count() - 1);
+  float *r_mean = a.updated(running), *r_var = a.updated(running + 1);
+  r_mean[c] += op.momentum * float(m.mean - r_mean[c]);
+  r_var[c] += op.momentum * float(unbiased - r_var[c]);
+}
+
 void train(const BatchNorm& op, const KernelArgs& a, const Layout& l) {
   const float* x = a.in(0);
   float *y = a.out(0), *mean = a.out(1), *inv_std = a.out(2);
   const float* gamma = op.has_affine ? a.in(1) : nullptr;
   const float* beta = op.has_affine ? a.in(2) : nullptr;
-  const int running = op.has_affine ? 3 : 1;
   a.pool->parallel_for(l.channels, [&](int64_t c, int) {
-    const Moments m = channel_moments(x, l, c);
-    mean[c] = float(m.mean);
-    inv_std[c] = float(1 / std::sqrt(m.variance + double(op.eps)));
-    if (op.has_running) {
-      const double unbiased = m.variance * double(l.count()) / double(l.count() - 1);
-      float *r_mean = a.updated(running), *r_var = a.updated(running + 1);
-      r_mean[c] += op.momentum * float(m.mean - r_mean[c]);
-      r_var[c] += op.momentum * float(unbiased - r_var[c]);
-    }
+    take_statistics(op, a, l, c);
     const float factor = gamma ? gamma[c] * inv_std[c] : inv_std[c], offset = beta ? beta[c] : 0.f;
     for (int64_t n = l.images; n-- > 0;) {  // the last planes read are the likeliest in cache
       const int64_t at = (n * l.channels + c) * l.plane;
@@ -152,6 +156,18 @@ void batch_norm_kernel(const BatchNorm& op, const KernelArgs& a) {
   } else {
     evaluate(op, a, l);
   }
+}
+
+void deferred_batch_norm(const DeferredBatchNorm& op, const KernelArgs& a) {
+  const Layout l = layout_of(a.in_shape(0));
+  const float* gamma = op.norm.has_affine ? a.in(1) : nullptr;
+  const float* beta = op.norm.has_affine ? a.in(2) : nullptr;
+  float *scale = a.out(0), *shift = scale + l.channels;
+  a.pool->parallel_for(l.channels, [&](int64_t c, int) {
+    take_statistics(op.norm, a, l, c);
+    scale[c] = gamma ? gamma[c] * a.out(2)[c] : a.out(2)[c];
+    shift[c] = (beta ? beta[c] : 0.f) - a.out(1)[c] * scale[c];
+  });
 }
 
 // d_x = factor * d_y + slope * (x - mean) + offset.
@@ -218,6 +234,7 @@ void batch_norm_grad(const BatchNormGrad& op, const KernelArgs& a) {
 }
 
 LADARTS_CPU_KERNEL(BatchNorm, batch_norm_kernel)
+LADARTS_CPU_KERNEL(DeferredBatchNorm, deferred_batch_norm)
 LADARTS_CPU_KERNEL(BatchNormAgain, batch_norm_again)
 LADARTS_CPU_KERNEL(BatchNormGrad, batch_norm_grad)
 

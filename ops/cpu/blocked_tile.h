@@ -84,7 +84,7 @@ inline void load_blocks(const SeparableStage& op, const KernelArgs& a, const Sep
                         const BlockedPlan& blocked, int64_t n, int input, int first, float* u) {
   const int64_t pixels = int64_t(p.in_h) * p.in_w;
   const float* x = a.in(input) + n * a.in_shape(input)[1] * pixels;
-  const float* affine = op.has_affine ? a.in(op.affine_at(input)) : nullptr;
+  const float* affine = op.reads_affine() ? a.in(op.affine_at(input)) : nullptr;
   for (int b = 0; b < blocked.blocks; ++b) {
     const int c = first + b * kBlock;
     const BlockVec scale = affine ? load<kBlock>(affine + c) : BlockVec{} + 1.f;

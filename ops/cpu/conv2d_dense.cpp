@@ -279,9 +279,8 @@ void scatter_panel(const Conv2dGeometry& g, const float* w, const Planes& d_y, i
 
 // Weights are operands from `weights_at` on, biases, where there are any, follow. sums: in place of x, whose
 // first terms x are.
-void forward(const Conv2dGeometry& g, int parts, int outputs, int weights_at, const ChannelParts& x,
-             const ChannelSums* sums, const KernelArgs& a) {
-  const bool biased = a.n_inputs > weights_at + outputs;
+void forward(const Conv2dGeometry& g, int parts, int outputs, int weights_at, bool biased,
+             const ChannelParts& x, const ChannelSums* sums, const KernelArgs& a) {
   const Tiles tiles(g);
   const int64_t pixels = g.pixels();
   for_products(
@@ -328,14 +327,14 @@ void forward(const Conv2dGeometry& g, int parts, int outputs, int weights_at, co
 }  // namespace
 
 void dense_forward(const Conv2dGeometry& g, int parts, int outputs, const KernelArgs& a) {
-  forward(g, parts, outputs, parts, {a.inputs, g.c / parts}, nullptr, a);
+  forward(g, parts, outputs, parts, a.n_inputs > parts + outputs, {a.inputs, g.c / parts}, nullptr, a);
 }
 
 void sum_forward(const Conv2dGeometry& g, int parts, int outputs, int weights_at, const InputSums& x,
                  const KernelArgs& a) {
   const int64_t channels = g.c / parts;
   const ChannelSums sums{{x.first, channels}, {x.second, channels}, x.coefficients};
-  forward(g, parts, outputs, weights_at, sums.first, &sums, a);
+  forward(g, parts, outputs, weights_at, false, sums.first, &sums, a);
 }
 
 void dense_grad_input(const Conv2dGeometry& g, std::span<const int> parts, int outputs, const KernelArgs& a) {

@@ -28,10 +28,15 @@ constexpr int kDotRows = 3, kDotColumns = 4;
 constexpr int kTileColumns = kTileVectors * kLanes;
 
 // Balanced cut of `size` into blocks of at most `most`: sizes differ by one at most, so no tile is a sliver.
+// Divides once: begin() is asked for at every tile.
 struct Blocks {
-  int64_t size, count;
-  Blocks(int64_t n, int64_t most) : size(n), count((n + most - 1) / most) {}
-  int64_t begin(int64_t i) const { return size * i / count; }
+  int64_t count;
+  Blocks(int64_t n, int64_t most)
+      : count((n + most - 1) / most), each_(count > 0 ? n / count : 0), longer_(n - count * each_) {}
+  int64_t begin(int64_t i) const { return i * each_ + std::min(i, longer_); }
+
+ private:
+  int64_t each_, longer_;  // the first ones are one longer
 };
 
 // f(n as a constant), 1 <= n <= most.
@@ -81,10 +86,10 @@ struct RowsAhead {
   int64_t row = 0, at = 0, floats = 0;
   const ChannelSums* sums = nullptr;
 
-  // The share of step `i` of `steps`.
-  void add_share(int64_t i, int64_t steps, LineList& lines) const {
+  // Rows [begin, end).
+  void add(int64_t begin, int64_t end, LineList& lines) const {
     if (!planes.data) return;
-    for (int64_t r = rows * i / steps; r < rows * (i + 1) / steps; ++r) {
+    for (int64_t r = begin; r < end; ++r) {
       lines.add(planes.plane(image, first + r, row) + at, floats);
       if (!sums) continue;
       if (const float* const second = sums->second_plane(image, first + r, row))
@@ -393,7 +398,7 @@ inline void gemm(const GemmRows* parts, int n, const GemmTile& all) {
   const Blocks across((all.columns + kLanes - 1) / kLanes, kTileVectors);
   const int64_t tiles = across.count;
   const bool along = !copies && all.k * all.columns <= kNearFloats;
-  int64_t step = 0, steps = 0;
+  int64_t steps = 0;
   for (int p = 0; p < n; ++p) steps += tiles * Blocks(parts[p].count, kTileRows).count;
   // A block is computed when the one after it is known. They take turns in two places: a copy would wait for
   // the stores of the last one.
@@ -403,9 +408,12 @@ inline void gemm(const GemmRows* parts, int n, const GemmTile& all) {
   int turn = 0;
   int64_t pending = 0;  // rows of the block before
   LineList lines;
+  int64_t asked = 0, share = 0;  // rows ahead, and `steps` parts of one
   auto finish = [&] {
     GemmTile& t = turns[1 - turn];
-    all.ahead.add_share(step++, steps, lines);
+    const int64_t from = asked;
+    for (share += all.ahead.rows; share >= steps; share -= steps) ++asked;
+    all.ahead.add(from, asked, lines);
     t.lines = lines.data(), t.lines_each = lines.spread(all.k);
     if (copies && t.source) {
       copying_gemm_tile(pending, t);
@@ -414,9 +422,8 @@ inline void gemm(const GemmRows* parts, int n, const GemmTile& all) {
     }
     lines.clear();
   };
-  auto block = [&](int p, int64_t i, int64_t tile) {
+  auto block = [&](int p, const Blocks& blocks, int64_t i, int64_t tile) {
     const GemmRows& rows = parts[p];
-    const Blocks blocks(rows.count, kTileRows);
     const int64_t begin = blocks.begin(i), count = blocks.begin(i + 1) - begin;
     const int64_t j = across.begin(tile) * kLanes, at = begin * all.c_row + j;
     GemmTile& t = turns[turn];
@@ -458,9 +465,12 @@ inline void gemm(const GemmRows* parts, int n, const GemmTile& all) {
     turn = 1 - turn;
   };
   for (int64_t outer = 0; outer < (along ? 1 : tiles); ++outer)
-    for (int p = 0; p < n; ++p)
-      for (int64_t i = 0; i < Blocks(parts[p].count, kTileRows).count; ++i)
-        for (int64_t inner = 0; inner < (along ? tiles : 1); ++inner) block(p, i, along ? inner : outer);
+    for (int p = 0; p < n; ++p) {
+      const Blocks blocks(parts[p].count, kTileRows);
+      for (int64_t i = 0; i < blocks.count; ++i)
+        for (int64_t inner = 0; inner < (along ? tiles : 1); ++inner)
+          block(p, blocks, i, along ? inner : outer);
+    }
   if (pending > 0) finish();
 }
 
@@ -501,21 +511,20 @@ __attribute__((always_inline)) inline void dot_step(const float* a, int64_t a_ro
   }
 }
 
+// Of `all`, at a, b and c: these come in registers, where a DotTile of each tile's own would have to be
+// written and read back (a tile of 6 x 4 by 512 takes 100 ns, and took 119).
 template <int MR, int NR, bool relu_a>
-__attribute__((noinline)) void dot_tile(const DotTile& t) {
+__attribute__((noinline)) void dot_tile(const float* a, const float* b, float* c, const DotTile& all) {
   Vec<kLanes> acc[MR][NR] = {};
-  const float *a = t.a, *b = t.b;
-  const int64_t a_row = t.a_row, b_row = t.b_row;
-  int64_t left = t.length;
+  const int64_t a_row = all.a_row, b_row = all.b_row, c_row = all.c_row;
+  int64_t left = all.length;
   for (; left >= kLanes; left -= kLanes, a += kLanes, b += kLanes)
     dot_step<MR, NR, relu_a, true>(a, a_row, b, b_row, kLanes, acc);
   if (left > 0) dot_step<MR, NR, relu_a, false>(a, a_row, b, b_row, left, acc);
+  if (!all.add)
+    for (int r = 0; r < MR; ++r) std::fill_n(c + r * c_row, NR, 0.f);
 #pragma GCC unroll 8
-  for (int r = 0; r < MR; ++r) {
-    float* const c = t.c + r * t.c_row;
-    if (!t.add) std::fill_n(c, NR, 0.f);
-    add_lane_sums<kLanes>(acc[r], NR, c);
-  }
+  for (int r = 0; r < MR; ++r) add_lane_sums<kLanes>(acc[r], NR, c + r * c_row);
 }
 
 // c (rows, columns) of any size; a's rows stay in the nearest cache while b's pass. relu_a: as in dot_step.
@@ -525,13 +534,11 @@ inline void dot_product(int64_t rows, int64_t columns, const DotTile& all) {
   for (int64_t i = 0; i < row_blocks.count; ++i)
     for (int64_t j = 0; j < column_blocks.count; ++j) {
       const int64_t r = row_blocks.begin(i), s = column_blocks.begin(j);
-      DotTile t = all;
-      t.a += r * t.a_row;
-      t.b += s * t.b_row;
-      t.c += r * t.c_row + s;
+      const float *a = all.a + r * all.a_row, *b = all.b + s * all.b_row;
+      float* const c = all.c + r * all.c_row + s;
       with_count<kDotRows>(row_blocks.begin(i + 1) - r, [&](auto mr) {
         with_count<kDotColumns>(column_blocks.begin(j + 1) - s,
-                                [&](auto nr) { dot_tile<mr(), nr(), relu_a>(t); });
+                                [&](auto nr) { dot_tile<mr(), nr(), relu_a>(a, b, c, all); });
       });
     }
 }

@@ -69,8 +69,8 @@ class BlockedGradTiles {
                                   in.d_x ? in.d_x + c * pixels : nullptr,
                                   pixels,
                                   p.in_w,
-                                  in.affine ? in.affine + c : nullptr,
-                                  in.affine ? in.affine + p.c + c : nullptr};
+                                  in.factors ? in.factors + c : nullptr,
+                                  in.factors ? in.affine + p.c + c : nullptr};
       if (in.add) {
         finish_block<true>(at, in.d_scale + c, in.d_shift + c);
       } else {

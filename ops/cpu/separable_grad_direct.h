@@ -74,9 +74,9 @@ class DirectGradTiles {
       const float* const from = d_u + ptrdiff_t(i) * p.tile_stride;
       with_pixels(i, [&](auto u) {
         if (in.add) {
-          finish_image<true>(x(i), u, p.tile, from, scale(i), d_x(i), in.d_scale + c, in.d_shift + c);
+          finish_image<true>(x(i), u, p.tile, from, factor(i), d_x(i), in.d_scale + c, in.d_shift + c);
         } else {
-          finish_image<false>(x(i), u, p.tile, from, scale(i), d_x(i), in.d_scale + c, in.d_shift + c);
+          finish_image<false>(x(i), u, p.tile, from, factor(i), d_x(i), in.d_scale + c, in.d_shift + c);
         }
       });
     }
@@ -92,14 +92,15 @@ class DirectGradTiles {
   // Of channel c of the group.
   const float* x(int c) const { return in.x + (first + c) * p.tile; }
   float* d_x(int c) const { return in.d_x ? in.d_x + (first + c) * p.tile : nullptr; }
-  float scale(int c) const { return in.affine ? in.affine[first + c] : 1.f; }
+  float factor(int c) const { return in.factors ? in.factors[first + c] : 1.f; }
   DirectImage image(int c) const { return {x(c), p.in_h}; }
   template <int K>
   const float* taps(const GradBranch& b, int c) const {
     return b.depthwise + (first + c) * K * K;
   }
   NormalisedPixels normalised(int c) const {
-    return in.affine ? NormalisedPixels{scale(c), in.affine[p.c + first + c]} : NormalisedPixels{1.f, 0.f};
+    return in.affine ? NormalisedPixels{in.affine[first + c], in.affine[p.c + first + c]}
+                     : NormalisedPixels{1.f, 0.f};
   }
   template <class F>
   void with_pixels(int c, F f) const {
@@ -110,10 +111,10 @@ class DirectGradTiles {
   void input_gradient(DirectImage h, const float* w, int c, FetchAhead& ahead) const {
     float *const d_scale = in.d_scale + first + c, *const d_shift = in.d_shift + first + c;
     if (in.add) {
-      direct_gradient_plane<L, V, K, D, true>(h, w, x(c), normalised(c), scale(c), d_x(c), d_scale, d_shift,
+      direct_gradient_plane<L, V, K, D, true>(h, w, x(c), normalised(c), factor(c), d_x(c), d_scale, d_shift,
                                               ahead);
     } else {
-      direct_gradient_plane<L, V, K, D, false>(h, w, x(c), normalised(c), scale(c), d_x(c), d_scale, d_shift,
+      direct_gradient_plane<L, V, K, D, false>(h, w, x(c), normalised(c), factor(c), d_x(c), d_scale, d_shift,
                                                ahead);
     }
   }

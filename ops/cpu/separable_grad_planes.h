@@ -27,6 +27,7 @@ struct GradInput {
   const float* x;
   float* d_x;                // null: not wanted
   const float* affine;       // (2, channels); null: none
+  const float* factors;      // of d_x (channels): affine's, or null: 1
   bool add;                  // to d_x
   float *d_scale, *d_shift;  // (channels): receive the sums of d * x and of d, d = d_u where u > 0
 };
@@ -182,7 +183,7 @@ class PlaneGradTiles {
     for (int i = 0; i < count; ++i) {
       const int c = first + i;
       const InputPlane at{u + ptrdiff_t(i) * p.plane, d_u + ptrdiff_t(i) * p.plane, in.x + c * pixels,
-                          in.d_x ? in.d_x + c * pixels : nullptr, in.affine ? in.affine[c] : 1.f};
+                          in.d_x ? in.d_x + c * pixels : nullptr, in.factors ? in.factors[c] : 1.f};
       if (in.add) {
         finish_plane<true>(at, in.d_scale + c, in.d_shift + c);
       } else {

@@ -109,7 +109,7 @@ inline void load_plane(const SeparablePlan& p, const float* x, float* plane, flo
 // `count` channels of image n from `first` on.
 inline void load_planes(const SeparableStage& op, const KernelArgs& a, const SeparablePlan& p, int64_t n,
                         int input, int first, int count, float* planes) {
-  const float* affine = op.has_affine ? a.in(op.affine_at(input)) : nullptr;
+  const float* affine = op.reads_affine() ? a.in(op.affine_at(input)) : nullptr;
   for (int c = first; c < first + count; ++c, planes += p.plane) {
     const float* x = a.in(input) + (n * a.in_shape(input)[1] + c) * int64_t(p.in_h) * p.in_w;
     load_plane(p, x, planes, affine ? affine[c] : 1.f, affine ? affine[p.c + c] : 0.f, 0, 0, p.in_h);

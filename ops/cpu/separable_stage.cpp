@@ -162,7 +162,7 @@ void separable_stage_kernel(const SeparableStage& op, const KernelArgs& a) {
     const int64_t begin = task / op.n_inputs * p.images_per_chunk;
     for (int64_t n = begin; n < begin + p.images_per_chunk && n < p.images; ++n) {
       s.x = image_of(a, p, {input, n});
-      s.affine = op.has_affine ? a.in(op.affine_at(input)) : nullptr;
+      s.affine = op.reads_affine() ? a.in(op.affine_at(input)) : nullptr;
       if (blocks) {
         load_blocks(op, a, p, BlockedPlan(p, p.c), n, input, 0, s.planes);
       } else if (!direct) {

@@ -150,9 +150,11 @@ GradInput input_gradient(const Context& k, int input, int64_t n, float* affine_s
   const SeparableStage& op = k.op.forward;
   const int x_out = k.op.inputs[size_t(input)].x_out;
   const int64_t image = n * k.a.in_shape(input)[1] * p.in_h * p.in_w;
+  const float* const affine = op.reads_affine() ? k.a.in(op.affine_at(input)) : nullptr;
   return {.x = k.a.in(input) + image,
           .d_x = x_out >= 0 ? k.a.out(x_out) + image : nullptr,
-          .affine = op.has_affine ? k.a.in(op.affine_at(input)) : nullptr,
+          .affine = affine,
+          .factors = op.has_affine ? affine : nullptr,
           .add = x_out >= 0 && k.a.accumulate(x_out),
           .d_scale = affine_sums,
           .d_shift = affine_sums + p.c};
