@@ -34,6 +34,8 @@ struct Blocks {
   Blocks(int64_t n, int64_t most)
       : count((n + most - 1) / most), each_(count > 0 ? n / count : 0), longer_(n - count * each_) {}
   int64_t begin(int64_t i) const { return i * each_ + std::min(i, longer_); }
+  // Of the block that begins at `begin`.
+  int64_t end_of(int64_t begin) const { return begin + each_ + int64_t(begin < longer_ * (each_ + 1)); }
 
  private:
   int64_t each_, longer_;  // the first ones are one longer

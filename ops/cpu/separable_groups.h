@@ -35,9 +35,7 @@ class ChannelGroups {
     if (whole_) return {0, channels_, 0, blocked_ > 0};
     if (done < blocked_) return {done, std::min(kTwoBlocks, blocked_ - done), 0, true};
     if (blocked_ > 0) return {done, channels_ - done, std::min(kTwoBlocks, blocked_), false};
-    const Blocks planes(channels_, kTogether);
-    const int64_t i = (int64_t(done) * planes.count + channels_ - 1) / channels_;
-    return {done, int(planes.begin(i + 1)) - done, 0, false};
+    return {done, int(Blocks(channels_, kTogether).end_of(done)) - done, 0, false};
   }
 
  private:
