@@ -7,6 +7,7 @@
 #include "ops/channels.h"
 #include "ops/cpu/conv2d_gather.h"
 #include "ops/cpu/conv2d_kernels.h"
+#include "ops/cpu/dot_product.h"
 #include "ops/cpu/gemm.h"
 #include "ops/cpu/parallel.h"
 #include "ops/cpu/transpose.h"

@@ -4,7 +4,8 @@
 #include "ops/cpu/conv2d_gather.h"
 #include "ops/cpu/conv2d_kernels.h"
 #include "ops/cpu/conv2d_plane.h"
-#include "ops/cpu/gemm.h"
+#include "ops/cpu/lane_sums.h"
+#include "ops/cpu/tiles.h"
 
 namespace ladarts::LADARTS_ISA {
 namespace {

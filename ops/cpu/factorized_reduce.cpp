@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "ops/cpu/conv2d_gather.h"
+#include "ops/cpu/dot_product.h"
 #include "ops/cpu/fetch_ahead.h"
 #include "ops/cpu/gemm.h"
 #include "ops/cpu/gradient_plane.h"

@@ -1,9 +1,7 @@
-// Register-tiled matrix products. Callers cut matrices into tiles, bring operands into cache and pad them to
-// whole vectors; what is here keeps one tile of the result in registers.
-//
-// Two forms: `gemm_tile` for a long-in-columns result, vectorised along columns, A broadcast; `dot_tile` for
-// a reduction along contiguous rows of both operands (weight gradients), vectorised along the reduction. A 6
-// x 4 tile of 16-lane vectors does 24 multiply-adds for 4 loads and 6 broadcasts.
+// Register-tiled matrix products of a result that is long in columns: vectorised along these, A broadcast.
+// Callers cut matrices into tiles, bring operands into cache and pad them to whole vectors; what is here
+// keeps one tile of the result in registers. A 6 x 4 tile of 16-lane vectors does 24 multiply-adds for 4
+// loads and 6 broadcasts. Reductions along contiguous rows of both operands: ops/cpu/dot_product.h.
 #pragma once
 
 #include <algorithm>
@@ -12,42 +10,11 @@
 #include "ops/cpu/channel_parts.h"
 #include "ops/cpu/channel_sums.h"
 #include "ops/cpu/fetch_ahead.h"
-#include "ops/cpu/lane_sums.h"
 #include "ops/cpu/simd.h"
+#include "ops/cpu/tiles.h"
 
 namespace ladarts {
 namespace {
-
-#if defined(__AVX512F__)
-constexpr int kTileRows = 6, kTileVectors = 4;  // 24 of 32 registers
-constexpr int kDotRows = 6, kDotColumns = 4;
-#else
-constexpr int kTileRows = 6, kTileVectors = 2;  // 12 of 16 registers
-constexpr int kDotRows = 3, kDotColumns = 4;
-#endif
-constexpr int kTileColumns = kTileVectors * kLanes;
-
-// Balanced cut of `size` into blocks of at most `most`: sizes differ by one at most, so no tile is a sliver.
-// Divides once: begin() is asked for at every tile.
-struct Blocks {
-  int64_t count;
-  Blocks(int64_t n, int64_t most)
-      : count((n + most - 1) / most), each_(count > 0 ? n / count : 0), longer_(n - count * each_) {}
-  int64_t begin(int64_t i) const { return i * each_ + std::min(i, longer_); }
-  // Of the block that begins at `begin`.
-  int64_t end_of(int64_t begin) const { return begin + each_ + int64_t(begin < longer_ * (each_ + 1)); }
-
- private:
-  int64_t each_, longer_;  // the first ones are one longer
-};
-
-// f(n as a constant), 1 <= n <= most.
-template <int most, class F>
-inline void with_count(int64_t n, F f) {
-  if constexpr (most > 1)
-    if (n < most) return with_count<most - 1>(n, f);
-  f(std::integral_constant<int, most>());
-}
 
 // Cache lines to ask for while a tile is computed, a few at each step of its sum: all at once would hold it
 // up.
@@ -479,70 +446,6 @@ inline void gemm(const GemmRows* parts, int n, const GemmTile& all) {
 inline void gemm(int64_t rows, const GemmTile& all) {
   const GemmRows one{rows, all.a, all.c, all.bias, all.mask, all.addend};
   gemm(&one, 1, all);
-}
-
-// c[r][s] (+)= sum over j < length of a[r*a_row + j] * b[s*b_row + j].
-struct DotTile {
-  int64_t length;
-  const float* a;
-  int64_t a_row;
-  const float* b;
-  int64_t b_row;
-  float* c;
-  int64_t c_row;
-  bool add;
-};
-
-// acc[r][s] += a's row r times b's row s, lane by lane; only the first `lanes` where not all. relu_a: max(a,
-// 0) in place of a.
-template <int MR, int NR, bool relu_a, bool all>
-__attribute__((always_inline)) inline void dot_step(const float* a, int64_t a_row, const float* b,
-                                                    int64_t b_row, int64_t lanes,
-                                                    Vec<kLanes> (&acc)[MR][NR]) {
-  Vec<kLanes> av[MR];
-#pragma GCC unroll 8
-  for (int r = 0; r < MR; ++r) {
-    av[r] = all ? load<kLanes>(a + r * a_row) : load_first<kLanes>(a + r * a_row, lanes);
-    if (relu_a) av[r] = relu<kLanes>(av[r]);
-  }
-#pragma GCC unroll 8
-  for (int s = 0; s < NR; ++s) {
-    const Vec<kLanes> bv = all ? load<kLanes>(b + s * b_row) : load_first<kLanes>(b + s * b_row, lanes);
-#pragma GCC unroll 8
-    for (int r = 0; r < MR; ++r) acc[r][s] += av[r] * bv;
-  }
-}
-
-// Of `all`, at a, b and c: these come in registers, where a DotTile of each tile's own would have to be
-// written and read back (a tile of 6 x 4 by 512 takes 100 ns, and took 119).
-template <int MR, int NR, bool relu_a>
-__attribute__((noinline)) void dot_tile(const float* a, const float* b, float* c, const DotTile& all) {
-  Vec<kLanes> acc[MR][NR] = {};
-  const int64_t a_row = all.a_row, b_row = all.b_row, c_row = all.c_row;
-  int64_t left = all.length;
-  for (; left >= kLanes; left -= kLanes, a += kLanes, b += kLanes)
-    dot_step<MR, NR, relu_a, true>(a, a_row, b, b_row, kLanes, acc);
-  if (left > 0) dot_step<MR, NR, relu_a, false>(a, a_row, b, b_row, left, acc);
-  if (!all.add)
-    for (int r = 0; r < MR; ++r) std::fill_n(c + r * c_row, NR, 0.f);
-#pragma GCC unroll 8
-  for (int r = 0; r < MR; ++r) add_lane_sums<kLanes>(acc[r], NR, c + r * c_row);
-}
-
-// c (rows, columns) of any size; a's rows stay in the nearest cache while b's pass. relu_a: as in dot_step.
-template <bool relu_a = false>
-inline void dot_product(int64_t rows, int64_t columns, const DotTile& all) {
-  const Blocks row_blocks(rows, kDotRows), column_blocks(columns, kDotColumns);
-  for (int64_t i = 0; i < row_blocks.count; ++i)
-    for (int64_t j = 0; j < column_blocks.count; ++j) {
-      const int64_t r = row_blocks.begin(i), s = column_blocks.begin(j);
-      const float *a = all.a + r * all.a_row, *b = all.b + s * all.b_row;
-      float* const c = all.c + r * all.c_row + s;
-      with_count<kDotRows>(row_blocks.begin(i + 1) - r, [&](auto mr) {
-        with_count<kDotColumns>(column_blocks.begin(j + 1) - s,
-                                [&](auto nr) { dot_tile<mr(), nr(), relu_a>(a, b, c, all); });
-      });
-    }
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include "core/kernel.h"
 #include "core/thread_pool.h"
 #include "ops/cpu/copy_floats.h"
+#include "ops/cpu/dot_product.h"
 #include "ops/cpu/half_zero.h"
 #include "ops/cpu/transpose.h"
 

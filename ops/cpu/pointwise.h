@@ -5,6 +5,7 @@
 #include <type_traits>
 
 #include "ops/cpu/depthwise_loops.h"
+#include "ops/cpu/dot_product.h"
 #include "ops/cpu/gemm.h"
 #include "ops/cpu/lane_sums.h"
 #include "ops/cpu/transpose.h"

@@ -2,7 +2,7 @@
 // them lie in blocks (ops/cpu/depthwise_blocked.h).
 #pragma once
 
-#include "ops/cpu/gemm.h"
+#include "ops/cpu/tiles.h"
 #include "ops/separable_plan.h"
 
 namespace ladarts {
